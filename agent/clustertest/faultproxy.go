@@ -1,0 +1,425 @@
+package clustertest
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"io"
+	"log"
+	"math/big"
+	mathrand "math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// maxRequests bounds what a proxy remembers; a test that makes more is looping hot and sees it in the count.
+const maxRequests = 100_000
+
+// waitTimeout is how long WaitForRequests waits: clients back off for up to a minute.
+const waitTimeout = 2 * time.Minute
+
+// Match is a kind of request.
+type Match int
+
+// The kinds of requests. Each request is of one kind besides Any.
+const (
+	// Any is every request.
+	Any Match = iota
+	// List is the first page of a list, or a whole one.
+	List
+	// Continue is a further page of a list.
+	Continue
+	// Watch is a watch.
+	Watch
+	// Other is what is none of these.
+	Other
+)
+
+func (m Match) String() string {
+	return [...]string{"any", "list", "continue", "watch", "other"}[m]
+}
+
+func matchOf(r *http.Request) Match {
+	query := r.URL.Query()
+	switch {
+	case r.Method != http.MethodGet:
+		return Other
+	case query.Get("watch") == "true" || query.Get("watch") == "1":
+		return Watch
+	case query.Get("continue") != "":
+		return Continue
+	case filepath.Base(r.URL.Path) == "events":
+		return List
+	}
+	return Other
+}
+
+// Request is what the proxy remembers of one request.
+type Request struct {
+	Time     time.Time
+	Kind     Match
+	Path     string
+	Query    url.Values
+	Protocol string
+	// Faulted says that a fault answered it.
+	Faulted bool
+}
+
+// Always arms a fault until Disarm.
+const Always = -1
+
+// ProxyOptions say what a proxy stands in front of.
+type ProxyOptions struct {
+	// Config says where the API server is and whom to trust. Its credentials are not used: the client's are handed on.
+	Config *rest.Config
+	// TokenFile is the client's credential in the kubeconfig that the proxy gives; empty for none.
+	TokenFile string
+	// HTTP1 leaves out HTTP/2.
+	HTTP1 bool
+}
+
+// Proxy is an HTTPS server on loopback with a certificate of its own that hands every request on to an API server, unless a
+// fault is armed for it. Answers are passed on as they come, a watch frame by frame.
+type Proxy struct {
+	// Server is the proxy's URL. It stays the same while the proxy lives.
+	Server string
+
+	tokenFile string
+	caPEM     []byte
+	address   string
+	server    *http.Server
+	forward   http.Handler
+
+	mu       sync.Mutex
+	listener net.Listener
+	conns    map[*gateConn]struct{}
+	// freezeNew says that connections are frozen from their start.
+	freezeNew bool
+	armed     []*armedFault
+	requests  []Request
+	// arrived is closed and made anew at each request.
+	arrived chan struct{}
+}
+
+type armedFault struct {
+	match Match
+	times int
+	fault Fault
+}
+
+// FaultProxy starts a proxy in front of the control plane that ends with the test.
+func (c *Cluster) FaultProxy(t testing.TB) *Proxy {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", c.AgentKubeconfig)
+	if err != nil {
+		t.Fatalf("read the agent's kubeconfig: %v", err)
+	}
+	return NewProxy(t, ProxyOptions{Config: config, TokenFile: c.AgentToken})
+}
+
+// NewProxy starts a proxy that ends with the test.
+func NewProxy(t testing.TB, o ProxyOptions) *Proxy {
+	t.Helper()
+	target, _, err := rest.DefaultServerUrlFor(o.Config)
+	if err != nil {
+		t.Fatalf("proxy's target: %v", err)
+	}
+	upstreamTLS, err := rest.TLSConfigFor(rest.AnonymousClientConfig(o.Config))
+	if err != nil {
+		t.Fatalf("proxy's target: %v", err)
+	}
+	cert, caPEM, err := selfSigned()
+	if err != nil {
+		t.Fatalf("make the proxy's certificate: %v", err)
+	}
+	transport := &http.Transport{TLSClientConfig: upstreamTLS, ForceAttemptHTTP2: true, DisableCompression: true}
+	silent := log.New(io.Discard, "", 0)
+	p := &Proxy{
+		tokenFile: o.TokenFile,
+		caPEM:     caPEM,
+		forward: &httputil.ReverseProxy{
+			Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
+			Transport:     transport,
+			FlushInterval: -1,
+			ErrorLog:      silent,
+			// A client sees an API server that is down as a connection that breaks, not as an answer.
+			ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+		},
+		conns:   make(map[*gateConn]struct{}),
+		arrived: make(chan struct{}),
+	}
+	p.server = &http.Server{
+		Handler:           http.HandlerFunc(p.serve),
+		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{cert}},
+		ErrorLog:          silent,
+		ReadHeaderTimeout: time.Minute,
+	}
+	if o.HTTP1 {
+		p.server.Protocols = new(http.Protocols)
+		p.server.Protocols.SetHTTP1(true)
+	}
+	if err := p.listen(); err != nil {
+		t.Fatalf("start the proxy: %v", err)
+	}
+	t.Cleanup(func() {
+		// The server may or may not have seen yet that its listener is closed.
+		if err := errors.Join(p.refuse(), p.server.Close()); err != nil && !errors.Is(err, net.ErrClosed) {
+			t.Errorf("stop the proxy: %v", err)
+		}
+		transport.CloseIdleConnections()
+	})
+	p.Server = "https://" + p.address
+	return p
+}
+
+// Kubeconfig writes a kubeconfig that points to the proxy, and returns its path.
+func (p *Proxy) Kubeconfig(t testing.TB) string {
+	t.Helper()
+	config := clientcmdapi.NewConfig()
+	config.Clusters["proxy"] = &clientcmdapi.Cluster{Server: p.Server, CertificateAuthorityData: p.caPEM}
+	config.AuthInfos["agent"] = &clientcmdapi.AuthInfo{TokenFile: p.tokenFile}
+	config.Contexts["proxy"] = &clientcmdapi.Context{Cluster: "proxy", AuthInfo: "agent"}
+	config.CurrentContext = "proxy"
+	path := filepath.Join(t.TempDir(), "proxy.kubeconfig")
+	if err := clientcmd.WriteToFile(*config, path); err != nil {
+		t.Fatalf("write the proxy's kubeconfig: %v", err)
+	}
+	return path
+}
+
+// Arm lets the fault answer the next requests of the kind, as many as times says, or Always. Faults for the same kind are
+// used up in the order in which they were armed.
+func (p *Proxy) Arm(match Match, times int, fault Fault) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.armed = append(p.armed, &armedFault{match: match, times: times, fault: fault})
+}
+
+// Disarm takes all faults back. Requests that a fault has already taken are not changed.
+func (p *Proxy) Disarm() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.armed = nil
+}
+
+// take returns the fault for a request of the kind, or nil, and remembers the request.
+func (p *Proxy) take(r *http.Request) Fault {
+	kind := matchOf(r)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var fault Fault
+	for i, a := range p.armed {
+		if a.match != Any && a.match != kind {
+			continue
+		}
+		fault = a.fault
+		if a.times > 0 {
+			if a.times--; a.times == 0 {
+				p.armed = append(p.armed[:i:i], p.armed[i+1:]...)
+			}
+		}
+		break
+	}
+	if len(p.requests) < maxRequests {
+		p.requests = append(p.requests, Request{
+			Time: time.Now(), Kind: kind, Path: r.URL.Path, Query: r.URL.Query(), Protocol: r.Proto, Faulted: fault != nil,
+		})
+	}
+	close(p.arrived)
+	p.arrived = make(chan struct{})
+	return fault
+}
+
+func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
+	if fault := p.take(r); fault != nil {
+		fault(w, r, p.forward)
+		return
+	}
+	p.forward.ServeHTTP(w, r)
+}
+
+// Requests returns the requests of the kind that came so far, oldest first, at most 100,000 of all kinds.
+func (p *Proxy) Requests(match Match) []Request {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var of []Request
+	for _, r := range p.requests {
+		if match == Any || match == r.Kind {
+			of = append(of, r)
+		}
+	}
+	return of
+}
+
+// Forget clears what Requests returns.
+func (p *Proxy) Forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.requests = nil
+}
+
+// WaitForRequests waits until n requests of the kind have come since the start or since Forget.
+func (p *Proxy) WaitForRequests(t testing.TB, match Match, n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
+	defer cancel()
+	for {
+		p.mu.Lock()
+		arrived := p.arrived
+		p.mu.Unlock()
+		if len(p.Requests(match)) >= n {
+			return
+		}
+		select {
+		case <-arrived:
+		case <-ctx.Done():
+			t.Fatalf("after %s only %d of %d %s requests have come", waitTimeout, len(p.Requests(match)), n, match)
+		}
+	}
+}
+
+// Freeze stops all bytes of the connections that are open now, in both directions and without a FIN: they are half-open.
+// The proxy's kernel still acknowledges what the client sends. New connections work, unless newToo is set.
+func (p *Proxy) Freeze(newToo bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.freezeNew = newToo
+	for c := range p.conns {
+		c.freeze()
+	}
+}
+
+// Thaw lets the bytes of all connections flow again.
+func (p *Proxy) Thaw() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.freezeNew = false
+	for c := range p.conns {
+		c.thaw()
+	}
+}
+
+// Connections returns how many connections are open, frozen ones included.
+func (p *Proxy) Connections() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.conns)
+}
+
+// CutConnections ends the connections that are open now with a TCP reset. New ones work.
+func (p *Proxy) CutConnections() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		c.reset()
+	}
+}
+
+// Refuse closes the listener and resets all connections: a new one is refused by the kernel.
+func (p *Proxy) Refuse(t testing.TB) {
+	t.Helper()
+	if err := p.refuse(); err != nil {
+		t.Fatalf("close the proxy's listener: %v", err)
+	}
+}
+
+func (p *Proxy) refuse() error {
+	p.mu.Lock()
+	listener := p.listener
+	p.listener = nil
+	p.mu.Unlock()
+	var err error
+	if listener != nil {
+		err = listener.Close()
+	}
+	p.CutConnections()
+	return err
+}
+
+// Accept takes connections again after Refuse, on the same address.
+func (p *Proxy) Accept(t testing.TB) {
+	t.Helper()
+	if err := p.listen(); err != nil {
+		t.Fatalf("open the proxy's listener: %v", err)
+	}
+}
+
+// listen opens the listener, at the first time on a port of its choice.
+func (p *Proxy) listen() error {
+	var listener net.Listener
+	var err error
+	if p.address != "" {
+		listener, err = new(net.ListenConfig).Listen(context.Background(), "tcp", p.address)
+	} else {
+		listener, err = listenOnFixedPort()
+	}
+	if err != nil {
+		return err
+	}
+	p.address = listener.Addr().String()
+	p.mu.Lock()
+	p.listener = listener
+	p.mu.Unlock()
+	go func() {
+		// It ends with the listener, and its error says no more than that.
+		_ = p.server.ServeTLS(&gateListener{Listener: listener, proxy: p}, "", "")
+	}()
+	return nil
+}
+
+// listenOnFixedPort takes a port below the kernel's range for outgoing connections. While the listener is closed, a client's
+// next connection could else be given that very port.
+func listenOnFixedPort() (net.Listener, error) {
+	const lowest, highest = 10_000, 32_000
+	var listener net.Listener
+	var err error
+	for range 100 {
+		port := strconv.Itoa(lowest + mathrand.IntN(highest-lowest))
+		if listener, err = new(net.ListenConfig).Listen(context.Background(), "tcp", net.JoinHostPort("127.0.0.1", port)); err == nil {
+			return listener, nil
+		}
+	}
+	return nil, err
+}
+
+// selfSigned makes a certificate for 127.0.0.1 that is its own authority, and returns it also as PEM.
+func selfSigned() (tls.Certificate, []byte, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber:          big.NewInt(time.Now().UnixNano()),
+		Subject:               pkix.Name{CommonName: "fault-proxy-" + strconv.Itoa(os.Getpid())},
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().Add(24 * time.Hour),
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return tls.Certificate{}, nil, err
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
+}

@@ -1,0 +1,267 @@
+package config
+
+import (
+	"time"
+
+	"github.com/edge-eventer/edge-eventer/agent/filter"
+	"github.com/edge-eventer/edge-eventer/notify"
+)
+
+// Config is the configuration of an agent. The keys of the file are the yaml tags; sizes are in bytes.
+type Config struct {
+	// Cluster is shown in every message. Default: the host name.
+	Cluster string `yaml:"cluster"`
+	// Timezone is the IANA name of the zone of all times shown. Default: Local.
+	Timezone string `yaml:"timezone"`
+	// Language of the labels in messages: en or zh. Default: en.
+	Language string `yaml:"language"`
+
+	Kubernetes Kubernetes    `yaml:"kubernetes"`
+	Filter     []filter.Rule `yaml:"filter"`
+	Severity   Severity      `yaml:"severity"`
+	Spool      Spool         `yaml:"spool"`
+	// Notify holds what every receiver has that does not say otherwise.
+	Notify Delivery `yaml:"notify"`
+	Link   Link     `yaml:"link"`
+	Report Report   `yaml:"report"`
+	// Heartbeat is after how long a silence a sign of life is sent. Default: 0, never.
+	Heartbeat time.Duration `yaml:"heartbeat"`
+	Server    Server        `yaml:"server"`
+	// Receivers are at least 1 and at most 32.
+	Receivers []Receiver `yaml:"receivers"`
+
+	location *time.Location
+	critical []*filter.Pattern
+}
+
+// Kubernetes says where the events come from.
+type Kubernetes struct {
+	// Kubeconfig is a path. Default: in-cluster, then $KUBECONFIG, then /etc/rancher/k3s/k3s.yaml.
+	Kubeconfig string `yaml:"kubeconfig"`
+	// Namespaces to watch. Empty: all.
+	Namespaces []string `yaml:"namespaces"`
+	// UnreachableAfter is how long the API server is away before that is an incident of its own. Default: 5m; 0: never.
+	UnreachableAfter time.Duration `yaml:"unreachableAfter"`
+	// StartupLookback is how old an event may be to be news at the very first start. Default: 1h.
+	StartupLookback time.Duration `yaml:"startupLookback"`
+}
+
+// Severity says which incidents are critical.
+type Severity struct {
+	// Critical lists reasons (RE2, anchored) that replace CriticalReasons. Empty: CriticalReasons.
+	Critical []string `yaml:"critical"`
+}
+
+// Spool is the file on disk.
+type Spool struct {
+	// Path of the file. Default: /var/lib/edge-eventer/spool.db.
+	Path string `yaml:"path"`
+	// MaxBytes bounds the file. Default: 16Mi.
+	MaxBytes int64 `yaml:"maxBytes" as:"size"`
+	// MaxAge is how long an incident may wait before it is given up. Default: 168h.
+	MaxAge time.Duration `yaml:"maxAge"`
+	// CommitInterval is the longest time between two commits while events arrive. Default: 1s.
+	CommitInterval time.Duration `yaml:"commitInterval"`
+}
+
+// Delivery says when a receiver is told, and how often it is tried.
+type Delivery struct {
+	// GroupWait is how long a first occurrence waits for companions. Default: 5s.
+	GroupWait time.Duration `yaml:"groupWait"`
+	// GroupInterval is the first pause between two tellings of an incident, which doubles up to RepeatInterval. Defaults: 5m, 4h.
+	GroupInterval  time.Duration `yaml:"groupInterval"`
+	RepeatInterval time.Duration `yaml:"repeatInterval"`
+	// ResolveAfter is how long an incident is quiet before it is over. Default: 30m.
+	ResolveAfter time.Duration `yaml:"resolveAfter"`
+	// More than DigestAfter waiting incidents, or one that waits longer than DigestAge, become a digest. Defaults: 10, 10m.
+	DigestAfter int           `yaml:"digestAfter"`
+	DigestAge   time.Duration `yaml:"digestAge"`
+	// Timeout bounds one attempt. Default: 30s.
+	Timeout time.Duration `yaml:"timeout"`
+	// MaxBackoff is the longest pause between two attempts, unless the receiver asks for more. Default: 5m.
+	MaxBackoff time.Duration `yaml:"maxBackoff"`
+}
+
+// Link is the way out.
+type Link struct {
+	// Interfaces are watched for coming back. Empty: those of the default route.
+	Interfaces []string `yaml:"interfaces"`
+	// DailyBudget and MonthlyBudget bound the bytes on the wire, both ways, TLS included. Default: 0, no budget.
+	DailyBudget   int64 `yaml:"dailyBudget" as:"size"`
+	MonthlyBudget int64 `yaml:"monthlyBudget" as:"size"`
+	// KeyExchange is x25519 or hybrid, which is post-quantum and adds 2.3 KB to each handshake. Default: x25519.
+	KeyExchange string `yaml:"keyExchange"`
+}
+
+// Report is the daily statistics.
+type Report struct {
+	// At is the time of day in the configured zone, HH:MM. Default: none.
+	At string `yaml:"at"`
+}
+
+// Server is the agent's own HTTP server.
+type Server struct {
+	// Listen is its address; empty: none. Default: 127.0.0.1:8080.
+	Listen string `yaml:"listen"`
+}
+
+// Receiver is a destination.
+type Receiver struct {
+	// Name is unique and names the queue on disk.
+	Name string `yaml:"name"`
+	// Type is one of notify.Types.
+	Type string `yaml:"type"`
+
+	// A secret's twin is the path of a file, re-read at each use: urlFile, secretFile, tokenFile.
+	URL    notify.Secret `yaml:"url"`
+	Secret notify.Secret `yaml:"secret"`
+
+	// Match lists rules of which any must match. Empty: everything.
+	Match []filter.Match `yaml:"match"`
+	// Mention lists user ids, or "all"; only for critical incidents.
+	Mention []string `yaml:"mention"`
+	Rate    Rate     `yaml:"rate"`
+	// Fold is incident or event. Default: event for webhook, kafka-rest and cloudevents, else incident.
+	Fold string `yaml:"fold"`
+	TLS  TLS    `yaml:"tls"`
+	// Proxy is the URL of an HTTP proxy. Default: the environment.
+	Proxy string `yaml:"proxy"`
+
+	// Delivery is that of the notify section where the receiver does not say otherwise.
+	Delivery `yaml:",inline"`
+
+	// Token and ChatID are those of a Telegram bot.
+	Token  notify.Secret `yaml:"token"`
+	ChatID string        `yaml:"chatId"`
+
+	// Headers are added to each request; a value is a text, or {file: PATH} for a file that is re-read at each use.
+	Headers map[string]notify.Secret `yaml:"headers"`
+	Gzip    bool                     `yaml:"gzip"`
+	Batch   Batch                    `yaml:"batch"`
+
+	// Method is POST or PUT. Default: POST.
+	Method string `yaml:"method"`
+	// Body is a tree of map[string]any, []any, string, int64, uint64, float64, bool and nil whose strings are templates.
+	Body    any     `yaml:"body"`
+	Success Success `yaml:"success"`
+
+	// Topic is a template. Default: notify.DefaultTopic.
+	Topic string `yaml:"topic"`
+	// Labels are added to every alert.
+	Labels map[string]string `yaml:"labels"`
+}
+
+// Rate bounds requests. Both 0: the platform's documented limits.
+type Rate struct {
+	PerSecond int `yaml:"perSecond"`
+	PerMinute int `yaml:"perMinute"`
+}
+
+// TLS says whom to trust.
+type TLS struct {
+	// CAFile is a PEM file with further authorities.
+	CAFile string `yaml:"caFile"`
+	// InsecureSkipVerify turns the check of the certificate off.
+	InsecureSkipVerify bool `yaml:"insecureSkipVerify"`
+}
+
+// Batch bounds one request. Defaults: 100 incidents, 256Ki.
+type Batch struct {
+	Max      int   `yaml:"max"`
+	MaxBytes int64 `yaml:"maxBytes" as:"size"`
+}
+
+// Success is what an answer must show to count as delivered. Default: any 2xx.
+type Success struct {
+	Status []int          `yaml:"status"`
+	JSON   map[string]any `yaml:"json"`
+}
+
+// Default returns the configuration of a file that names no key: all defaults, and no receiver, without which Parse
+// takes no file. Cluster is empty in it; Parse fills in the host name.
+func Default() *Config {
+	return &Config{
+		Timezone: "Local",
+		Language: "en",
+		Kubernetes: Kubernetes{
+			UnreachableAfter: 5 * time.Minute,
+			StartupLookback:  time.Hour,
+		},
+		Spool: Spool{
+			Path:           "/var/lib/edge-eventer/spool.db",
+			MaxBytes:       16 << 20,
+			MaxAge:         168 * time.Hour,
+			CommitInterval: time.Second,
+		},
+		Notify: Delivery{
+			GroupWait:      5 * time.Second,
+			GroupInterval:  5 * time.Minute,
+			RepeatInterval: 4 * time.Hour,
+			ResolveAfter:   30 * time.Minute,
+			DigestAfter:    10,
+			DigestAge:      10 * time.Minute,
+			Timeout:        30 * time.Second,
+			MaxBackoff:     5 * time.Minute,
+		},
+		Link:   Link{KeyExchange: "x25519"},
+		Server: Server{Listen: "127.0.0.1:8080"},
+	}
+}
+
+// DefaultReceiver returns a receiver with all defaults but those that its type decides (Fold). Its delivery is that of c.Notify.
+func (c *Config) DefaultReceiver() Receiver {
+	return Receiver{
+		Delivery: c.Notify,
+		Batch:    Batch{Max: notify.DefaultBatchMax, MaxBytes: notify.DefaultBatchBytes},
+		Method:   "POST",
+		Topic:    notify.DefaultTopic,
+	}
+}
+
+// Location returns the zone of all times shown; time.Local unless Parse read another one.
+func (c *Config) Location() *time.Location {
+	if c.location == nil {
+		return time.Local
+	}
+	return c.location
+}
+
+// Notify returns the receiver as package notify takes it, with the settings of c that are the same for all receivers. Logger,
+// DialContext and Output are for the caller to set.
+func (r *Receiver) Notify(c *Config) notify.Config {
+	return notify.Config{
+		Name:               r.Name,
+		Type:               r.Type,
+		URL:                r.URL,
+		Secret:             r.Secret,
+		Mention:            r.Mention,
+		CAFile:             r.TLS.CAFile,
+		InsecureSkipVerify: r.TLS.InsecureSkipVerify,
+		Proxy:              r.Proxy,
+		Token:              r.Token,
+		ChatID:             r.ChatID,
+		Header:             r.Headers,
+		Gzip:               r.Gzip,
+		BatchMax:           r.Batch.Max,
+		BatchBytes:         r.Batch.MaxBytes,
+		Method:             r.Method,
+		Body:               r.Body,
+		SuccessStatus:      r.Success.Status,
+		SuccessJSON:        r.Success.JSON,
+		Topic:              r.Topic,
+		Labels:             r.Labels,
+		Cluster:            c.Cluster,
+		Location:           c.Location(),
+		Language:           c.Language,
+		KeyExchange:        c.Link.KeyExchange,
+	}
+}
+
+// defaultFold is how a type of receiver folds unless told otherwise: people want incidents, archives want every event.
+func defaultFold(kind string) string {
+	switch kind {
+	case "webhook", "kafka-rest", "cloudevents":
+		return "event"
+	}
+	return "incident"
+}

@@ -1,0 +1,36 @@
+package config_test
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/edge-eventer/edge-eventer/agent/config"
+)
+
+// TestMigrationGuideLoads loads every configuration that the guide gives for this agent.
+func TestMigrationGuideLoads(t *testing.T) {
+	for _, name := range []string{"FEISHU_URL", "SLACK_URL", "DINGTALK_URL", "WECOM_URL", "WORKTILE_URL", "WEBHOOK_URL"} {
+		t.Setenv(name, "https://receiver.example/hook")
+	}
+	t.Setenv("WEBHOOK_TOKEN", "token")
+	text, err := os.ReadFile("../../notify/MIGRATING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	loaded := 0
+	for _, block := range blocks {
+		if !strings.HasPrefix(block[1], "# edge-eventer\n") {
+			continue
+		}
+		loaded++
+		if _, err := config.Parse([]byte(block[1])); err != nil {
+			t.Errorf("%v\nin\n%s", err, block[1])
+		}
+	}
+	if loaded < 7 {
+		t.Errorf("the guide has %d configurations of this agent, want at least 7", loaded)
+	}
+}

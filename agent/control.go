@@ -1,0 +1,42 @@
+package agent
+
+import (
+	"context"
+
+	"github.com/edge-eventer/edge-eventer/agent/control"
+)
+
+// control answers the status and spool commands until ctx ends. An agent that cannot be asked still delivers, so a socket that
+// cannot be made is told and no reason to end.
+func (a *Agent) control(ctx context.Context) error {
+	server := &control.Server{
+		Status: func() (control.Status, error) {
+			s, err := a.Status()
+			return s.Report(), err
+		},
+		Queues: func() (control.Queues, error) { return a.desk() },
+	}
+	if a.options.Reread != nil {
+		server.Reload = a.Reload
+	}
+	if err := server.Serve(ctx, control.SocketPath(a.config.Spool.Path)); err != nil && ctx.Err() == nil {
+		a.logger.Warn("the status and spool commands cannot reach this agent", "err", err)
+	}
+	return nil
+}
+
+func (a *Agent) desk() (*control.Desk, error) {
+	a.mu.Lock()
+	parts := a.parts
+	a.mu.Unlock()
+	if parts == nil {
+		return nil, errNotStarted
+	}
+	return &control.Desk{
+		Spool: parts.spool,
+		Again: a.tryAgain,
+		Dropped: func(receiver string, r control.Result) {
+			a.logger.Warn("records dropped by an operator", "receiver", receiver, "records", r.Records, "events", r.Events)
+		},
+	}, nil
+}

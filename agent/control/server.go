@@ -1,0 +1,129 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+)
+
+// maxBody bounds a request and what a client takes of an error.
+const maxBody = 64 << 10
+
+// SocketPath returns where the agent of a spool listens.
+func SocketPath(spoolPath string) string { return spoolPath + ".sock" }
+
+// Server answers on the socket.
+type Server struct {
+	// Status returns how the agent stands. It is asked from several goroutines.
+	Status func() (Status, error)
+	// Queues returns the desk, or an error while the spool is not open.
+	Queues func() (Queues, error)
+	// Reload reads the configuration again and returns its mistakes as an error. Nil: it cannot be reloaded.
+	Reload func(ctx context.Context) error
+}
+
+// Serve listens at path until ctx ends. Whoever holds the spool's lock owns the path, so a socket that a killed agent left
+// behind is replaced. A path of more than 107 bytes is an error of the kernel (unix(7)).
+func (s *Server) Serve(ctx context.Context, path string) error {
+	// The socket gets its name only when its mode is set: a connection in between would be anybody's.
+	fresh := path + ".new"
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove old control socket: %w", err)
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "unix", fresh)
+	if err != nil {
+		return fmt.Errorf("listen on control socket: %w", err)
+	}
+	defer listener.Close()
+	if l, ok := listener.(*net.UnixListener); ok {
+		l.SetUnlinkOnClose(false)
+	}
+	if err := errors.Join(os.Chmod(fresh, 0o600), os.Rename(fresh, path)); err != nil {
+		return fmt.Errorf("name control socket: %w", err)
+	}
+	defer os.Remove(path)
+	server := &http.Server{
+		Handler:           s.handler(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      time.Minute,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    8 << 10,
+	}
+	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve control socket: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		status, err := s.Status()
+		reply(w, status, err)
+	})
+	mux.HandleFunc("POST /entries", handle(s, Queues.Entries))
+	mux.HandleFunc("POST /retry", handle(s, Queues.Retry))
+	mux.HandleFunc("POST /drop", handle(s, Queues.Drop))
+	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
+		if s.Reload == nil {
+			reply(w, struct{}{}, errors.New("this agent cannot reload its configuration"))
+			return
+		}
+		reply(w, struct{}{}, s.Reload(r.Context()))
+	})
+	return mux
+}
+
+// handle decodes a request, does what it asks for and encodes the answer.
+func handle[In, Out any](s *Server, do func(Queues, context.Context, In) (Out, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var in In
+		if err := json.NewDecoder(io.LimitReader(r.Body, maxBody)).Decode(&in); err != nil {
+			reply(w, in, fmt.Errorf("decode request: %w", err))
+			return
+		}
+		queues, err := s.Queues()
+		if err != nil {
+			reply(w, in, err)
+			return
+		}
+		out, err := do(queues, r.Context(), in)
+		reply(w, out, err)
+	}
+}
+
+// failure is the answer to what could not be done.
+type failure struct {
+	Error string `json:"error"`
+	// Kind names the error that errors.Is finds again on the other side.
+	Kind string `json:"kind,omitempty"`
+}
+
+// kinds are the errors that keep their identity over the socket.
+func kinds() map[string]error {
+	return map[string]error{"no-entry": ErrNoEntry, "ambiguous": ErrAmbiguous, "no-queue": ErrNoQueue}
+}
+
+func reply(w http.ResponseWriter, v any, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	if err != nil {
+		f := failure{Error: err.Error()}
+		for kind, sentinel := range kinds() {
+			if errors.Is(err, sentinel) {
+				f.Kind = kind
+			}
+		}
+		w.WriteHeader(http.StatusConflict)
+		v = f
+	}
+	// A client that went away misses nothing that it wants.
+	_ = json.NewEncoder(w).Encode(v)
+}

@@ -1,0 +1,645 @@
+package agent
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"golang.org/x/time/rate"
+
+	"github.com/edge-eventer/edge-eventer/agent/budget"
+	"github.com/edge-eventer/edge-eventer/agent/incident"
+	"github.com/edge-eventer/edge-eventer/agent/link"
+	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/spool"
+)
+
+const (
+	// stopGrace is how long an attempt under way may go on after the agent was asked to stop: within the 5 seconds
+	// in which the agent ends.
+	stopGrace = 3 * time.Second
+	// firstProbe and lastProbe bound the pauses between the probes of a receiver that takes no message.
+	firstProbe = 30 * time.Second
+	lastProbe  = 10 * time.Minute
+	// maxRefused is how many messages in a row are given up as dead letters before the receiver itself is blamed: a
+	// wrong keyword setting refuses every message, and must not empty the queue.
+	maxRefused = 5
+	// maxSkip is how many messages the probes of such a receiver go through.
+	maxSkip = 16
+	// maxRebase bounds one transaction that corrects due times.
+	maxRebase = 256
+	// maxOver is how many incidents that are over may lie in the queue before a commit is made only to remove them.
+	maxOver = 64
+	// idleWait is the longest wait for something to be due. A clock that jumped is noticed then at the latest.
+	idleWait = time.Hour
+)
+
+// delivery drains the queue of one receiver: peek, wait for the limits, render, send, and only after the receiver's own
+// yes take out of the queue what was told.
+type delivery struct {
+	name, kind string
+	receiver   notify.Receiver
+	spool      *spool.Spool
+	policy     incident.Policy
+	limits     []*rate.Limiter
+	cluster    string
+	severity   func(reason string) notify.Severity
+	timeout    time.Duration
+	maxBackoff time.Duration
+	// More than digestAfter incidents that are due, or several of which one is overdue by digestAge, become a digest.
+	digestAfter int
+	digestAge   time.Duration
+	logger      *slog.Logger
+	// link is the way out; nil: it is not looked at. budget says how much may be sent; nil: everything.
+	link   *link.Link
+	budget *budget.Budget
+	// wake interrupts the wait for the next due time.
+	wake chan struct{}
+	// again interrupts the wait for the next attempt of a receiver that is failing: an operator asks for it.
+	again chan struct{}
+
+	// form and batch narrow the next message after a bad payload, until the incident that spoils it is found.
+	form  notify.Form
+	alone int
+	// digest is the one that is being sent; nil: none is.
+	digest *digest
+	// refused counts the messages given up since one was taken.
+	refused int
+	pause   *backoff.ExponentialBackOff
+	probes  *backoff.ExponentialBackOff
+	trouble trouble
+
+	mu     sync.Mutex
+	status DeliveryStatus
+}
+
+// The states of a delivery.
+const (
+	// stateIdle: nothing is due.
+	stateIdle = "idle"
+	// stateLinkDown: there is no way out.
+	stateLinkDown = "link down"
+	// stateWaiting: for the rate limit.
+	stateWaiting = "waiting"
+	// stateSending: an attempt is under way.
+	stateSending = "sending"
+	// stateBackoff: an attempt failed and will be repeated.
+	stateBackoff = "backoff"
+	// stateRefused: the receiver takes no message; it is probed slowly.
+	stateRefused = "refused"
+)
+
+// DeliveryStatus is what a delivery is doing.
+type DeliveryStatus struct {
+	// State is idle, waiting, sending, backoff or refused.
+	State string
+	// Since is when the state began.
+	Since time.Time
+	// Next is when the next attempt is planned, in the states waiting, backoff and refused.
+	Next time.Time
+	// RefusedSince is when the receiver began to refuse every message; zero: it does not.
+	RefusedSince time.Time
+	// LastError is the text of the last failure, empty after a success.
+	LastError string
+	// LastDelivered is when the receiver last confirmed a message.
+	LastDelivered time.Time
+	// Attempts counts by outcome: ok, retry, bad_payload, bad_target.
+	Attempts map[string]uint64
+	// Delivered counts the observations that the receiver confirmed.
+	Delivered uint64
+}
+
+// run delivers until ctx ends.
+func (d *delivery) run(ctx context.Context) error {
+	d.pause = newBackoff(2*time.Second, d.maxBackoff)
+	d.probes = newBackoff(2*firstProbe, 2*lastProbe)
+	sendCtx, abandon := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer abandon(nil)
+	defer context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(stopGrace, func() { abandon(context.Cause(ctx)) })
+		context.AfterFunc(sendCtx, func() { timer.Stop() })
+	})()
+
+	var reading trouble
+	for {
+		b, err := d.peek(time.Now())
+		pause := time.Until(b.next)
+		switch {
+		case err != nil:
+			if reading.changed(time.Now(), err.Error()) {
+				d.logger.Error("cannot read the queue", "err", err)
+			}
+			pause = d.pause.NextBackOff()
+		case len(b.incidents) > 0:
+			pause = d.attempt(ctx, sendCtx, &b)
+		default:
+			d.state(stateIdle, b.next)
+		}
+		if pause > 0 {
+			wake := d.wake
+			if d.trouble.failures > 0 || err != nil {
+				// News is no reason to try a receiver earlier that is failing; an operator's word is.
+				wake = d.again
+			}
+			changed, err := waitOr(ctx, pause, wake, d.linkChanged())
+			if err != nil {
+				return nil
+			}
+			if changed && d.trouble.failures > 0 && wait(ctx, link.Jitter()) == nil {
+				// The way out is another one: what failed before says nothing of it.
+				d.pause.Reset()
+			}
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// told is an incident as it was read from the queue.
+type told struct {
+	key      []byte
+	incident *incident.Incident
+	severity notify.Severity
+}
+
+// waiting is what peek found.
+type waiting struct {
+	incidents []told
+	// digest is set when the incidents are those of a digest.
+	digest *digest
+	losses []spool.Loss
+	// over are the keys of incidents that can be forgotten.
+	over [][]byte
+	// next is when something will be due, if nothing is.
+	next time.Time
+}
+
+// in returns the incidents that a request tells.
+func (w *waiting) in(request *notify.Request) []told {
+	var in []told
+	for _, i := range request.Indexes() {
+		in = append(in, w.incidents[i])
+	}
+	return in
+}
+
+// peek reads what is due. Incidents that were never told and are due within groupWait go along: companions share one
+// message. What it returns is bounded by the receiver's batch limits.
+func (d *delivery) peek(now time.Time) (waiting, error) {
+	w := waiting{next: now.Add(idleWait)}
+	level := d.level()
+	if pause := d.frugalPause(level, now); pause > 0 {
+		w.next = now.Add(min(pause, idleWait))
+		return w, nil
+	}
+	limits := d.receiver.Limits()
+	most, skip := limits.Batch, 0
+	if d.alone > 0 {
+		most = 1
+	}
+	if d.refused >= maxRefused {
+		// Each probe tries another message, for it may be the first one that is bad.
+		most, skip = 1, d.trouble.failures%maxSkip
+	}
+	var due, stranded bool
+	var size int64
+	err := d.spool.View(func(tx *spool.Tx) error {
+		q := tx.Queue(d.name)
+		w.losses = q.UntoldLosses()
+		if limits.Digest && !d.policy.PerEvent && d.digest == nil && d.alone == 0 && d.refused == 0 && level != budget.CriticalOnly && d.digestDue(q, now, level) {
+			var err error
+			if d.digest, err = d.collect(q, now); err != nil {
+				return err
+			}
+		}
+		if d.digest != nil {
+			w.digest, w.incidents = d.digest, d.digest.rows
+			return nil
+		}
+		for record := range q.Due(now.Add(idleWait)) {
+			if record.Due.After(now) && (!due || record.Due.After(now.Add(d.policy.GroupWait))) {
+				w.next = record.Due
+				break
+			}
+			in, err := incident.Decode(record.Body)
+			if err != nil {
+				return fmt.Errorf("decode record %x: %w", record.Key, err)
+			}
+			switch {
+			case d.policy.Over(in, now):
+				if len(w.over) < maxOver {
+					w.over = append(w.over, bytes.Clone(record.Key))
+				}
+				continue
+			case in.Untold() == 0, record.Due.After(now) && !in.ToldAt.IsZero():
+				continue
+			case level == budget.CriticalOnly && d.severityOf(in) != notify.Critical:
+				continue
+			}
+			size += int64(len(record.Body))
+			if len(w.incidents) > skip && (len(w.incidents) >= most+skip || size > limits.BatchBytes) {
+				break
+			}
+			due = due || !record.Due.After(now)
+			w.incidents = append(w.incidents, told{bytes.Clone(record.Key), in, d.severityOf(in)})
+		}
+		last, ok := q.LastDue()
+		stranded = ok && last.After(now.Add(d.policy.Longest()+time.Minute))
+		return nil
+	})
+	if err != nil {
+		return w, fmt.Errorf("read queue: %w", err)
+	}
+	if stranded {
+		w.next = now
+		return w, d.rebase(now)
+	}
+	if w.digest != nil {
+		return w, nil
+	}
+	w.incidents = w.incidents[min(skip, max(0, len(w.incidents)-1)):]
+	slices.SortStableFunc(w.incidents, worstAndNewestFirst)
+	if len(w.incidents) == 0 && len(w.over) >= maxOver {
+		return w, d.forget(w.over)
+	}
+	return w, nil
+}
+
+// frugalInterval is the pause between two messages when four fifths of a budget are used.
+const frugalInterval = time.Hour
+
+// level says how much may be sent.
+func (d *delivery) level() budget.Level {
+	if d.budget == nil {
+		return budget.Free
+	}
+	return d.budget.Level()
+}
+
+// frugalPause returns how long the next message has to wait for the budget's sake. The parts of a digest belong together.
+func (d *delivery) frugalPause(level budget.Level, now time.Time) time.Duration {
+	if level != budget.Frugal || d.digest != nil {
+		return 0
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.status.LastDelivered.Add(frugalInterval).Sub(now)
+}
+
+// linkChanged returns a channel that is closed when the link goes or comes; nil where it is not looked at.
+func (d *delivery) linkChanged() <-chan struct{} {
+	if d.link == nil {
+		return nil
+	}
+	return d.link.Changed()
+}
+
+// rebase corrects due times that lie further ahead than any policy sets them: the clock was put back since.
+func (d *delivery) rebase(now time.Time) error {
+	err := d.spool.Update(func(tx *spool.Tx) error {
+		q := tx.Queue(d.name)
+		var stranded []spool.Record
+		for record := range q.All() {
+			if record.Due.After(now.Add(d.policy.Longest())) {
+				stranded = append(stranded, record.Clone())
+			}
+			if len(stranded) == maxRebase {
+				break
+			}
+		}
+		for _, record := range stranded {
+			in, err := incident.Decode(record.Body)
+			if err != nil {
+				return err
+			}
+			record.Due = d.policy.Rebase(in, now)
+			record.Body = in.Append(record.Body[:0])
+			if err := q.Put(record); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("correct due times after the clock was put back: %w", err)
+	}
+	d.logger.Warn("the clock was put back: due times are corrected")
+	return nil
+}
+
+func worstAndNewestFirst(a, b told) int {
+	if a.severity != b.severity {
+		if a.severity == notify.Critical {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Compare(b.incident.Last.UnixNano(), a.incident.Last.UnixNano())
+}
+
+func (d *delivery) severityOf(in *incident.Incident) notify.Severity {
+	return d.severity(in.Event.Reason)
+}
+
+// attempt sends one message and returns how long to wait before the next.
+func (d *delivery) attempt(ctx, sendCtx context.Context, w *waiting) time.Duration {
+	if d.link != nil && d.link.Up() == link.Down {
+		// Not even a name look-up leaves. What waits is read anew when the link is back.
+		d.state(stateLinkDown, time.Time{})
+		_ = d.link.Wait(ctx)
+		return 0
+	}
+	d.state(stateWaiting, time.Time{})
+	for _, limit := range d.limits {
+		if err := limit.Wait(ctx); err != nil {
+			return 0
+		}
+	}
+	d.state(stateSending, time.Time{})
+	request, err := d.receiver.Render(d.message(w), d.form)
+	if err == nil {
+		err = d.send(sendCtx, request)
+	} else {
+		err = &notify.Error{Outcome: notify.BadPayload, Reason: "cannot be rendered", Err: err}
+		request = &notify.Request{Incidents: len(w.incidents)}
+	}
+	if err == nil {
+		return d.delivered(w, w.in(request))
+	}
+	if sendCtx.Err() != nil {
+		return 0
+	}
+	return d.failed(w, request, err)
+}
+
+func (d *delivery) message(w *waiting) *notify.Message {
+	m := &notify.Message{Now: time.Now()}
+	for _, t := range w.incidents {
+		m.Incidents = append(m.Incidents, t.incident.Alert(d.policy, d.cluster, t.severity))
+	}
+	if w.digest != nil {
+		m.Digest = w.digest.summary()
+	}
+	for _, l := range w.losses {
+		m.Losses = append(m.Losses, notify.Loss{Cause: l.Cause, Incidents: l.Records, Events: l.Events, Since: l.Since})
+	}
+	return m
+}
+
+func (d *delivery) send(ctx context.Context, request *notify.Request) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, d.timeout, fmt.Errorf("no answer within %s", d.timeout))
+	defer cancel()
+	return d.receiver.Send(ctx, request)
+}
+
+// delivered takes what the receiver confirmed out of the queue.
+func (d *delivery) delivered(w *waiting, confirmed []told) time.Duration {
+	d.count("ok")
+	if s, ok := d.trouble.over(time.Now()); ok {
+		d.logger.Info("receiver takes messages again", "failures", s.failures, "after", s.duration)
+	}
+	d.pause.Reset()
+	d.probes.Reset()
+	d.form = notify.Full
+	d.alone = max(0, d.alone-1)
+	d.refused = 0
+	pause := d.acknowledge(w, confirmed)
+	if w.digest != nil {
+		counted := w.digest.confirmed(len(confirmed))
+		if w.digest.done() {
+			d.digest = nil
+		}
+		pause = max(pause, d.acknowledgeCounted(counted))
+	}
+	return pause
+}
+
+// acknowledge repeats until the spool has taken it: what was confirmed must not be sent again.
+func (d *delivery) acknowledge(w *waiting, confirmed []told) time.Duration {
+	at := time.Now()
+	var observations uint64
+	err := d.spool.Update(func(tx *spool.Tx) error {
+		observations = 0
+		q := tx.Queue(d.name)
+		for i := range confirmed {
+			t := &confirmed[i]
+			observations += uint64(t.incident.Untold())
+			if err := d.toldUntil(q, t, at); err != nil {
+				return err
+			}
+		}
+		for _, key := range w.over {
+			if err := d.forgetOver(q, key, at); err != nil {
+				return err
+			}
+		}
+		return q.LossesTold(w.losses)
+	})
+	if err != nil {
+		d.logger.Error("cannot take a delivered message out of the queue: it may be repeated", "err", err)
+		return d.pause.NextBackOff()
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.status.LastDelivered = at
+	d.status.LastError, d.status.RefusedSince = "", time.Time{}
+	d.status.Delivered += observations
+	return 0
+}
+
+// acknowledgeCounted notes that incidents were told in numbers, in transactions of bounded size.
+func (d *delivery) acknowledgeCounted(counted []mark) time.Duration {
+	for len(counted) > 0 {
+		chunk := make([]told, 0, digestChunk)
+		for _, m := range counted[:min(digestChunk, len(counted))] {
+			chunk = append(chunk, told{key: m.key, incident: &incident.Incident{Opened: m.opened, Occurrences: m.occurrences, Told: m.told}})
+		}
+		counted = counted[len(chunk):]
+		if pause := d.acknowledge(&waiting{}, chunk); pause > 0 {
+			return pause
+		}
+	}
+	return 0
+}
+
+// toldUntil notes that t was told. The record may have changed since t was read; what came meanwhile stays untold.
+func (d *delivery) toldUntil(q *spool.Queue, t *told, at time.Time) error {
+	record, ok := q.Get(t.key)
+	if !ok {
+		return nil
+	}
+	in, err := incident.Decode(record.Body)
+	if err != nil {
+		return err
+	}
+	in, due, keep := d.policy.ToldUntil(in, t.incident, at)
+	if !keep {
+		return q.Delete(t.key)
+	}
+	return q.Put(spool.Record{Key: t.key, Due: due, Untold: in.Untold(), Body: in.Append(nil)})
+}
+
+func (d *delivery) forget(keys [][]byte) error {
+	err := d.spool.Update(func(tx *spool.Tx) error {
+		for _, key := range keys {
+			if err := d.forgetOver(tx.Queue(d.name), key, time.Now()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("forget incidents that are over: %w", err)
+	}
+	return nil
+}
+
+// forgetOver removes the incident unless it came back since it was read.
+func (d *delivery) forgetOver(q *spool.Queue, key []byte, at time.Time) error {
+	record, ok := q.Get(key)
+	if !ok {
+		return nil
+	}
+	in, err := incident.Decode(record.Body)
+	if err != nil {
+		return err
+	}
+	if !d.policy.Over(in, at) {
+		return nil
+	}
+	return q.Delete(key)
+}
+
+// failed decides by the outcome what becomes of the message and when to try again.
+func (d *delivery) failed(w *waiting, request *notify.Request, err error) time.Duration {
+	outcome := notify.OutcomeOf(err)
+	d.count(outcome.String())
+	d.digest = nil
+	failure, _ := errors.AsType[*notify.Error](err)
+	if failure == nil {
+		failure = &notify.Error{Outcome: outcome, Reason: "not sent", Err: err}
+	}
+	if failure.Refused != nil {
+		w, request = d.partly(w, request, failure)
+	}
+	var pause time.Duration
+	state := stateBackoff
+	switch {
+	case outcome == notify.BadPayload && d.refused < maxRefused:
+		return d.badPayload(w, request, failure)
+	case outcome == notify.BadTarget, outcome == notify.BadPayload:
+		state = stateRefused
+		pause = max(firstProbe/2, d.probes.NextBackOff())
+	default:
+		pause = max(d.pause.NextBackOff(), failure.RetryAfter)
+	}
+	if d.trouble.changed(time.Now(), failure.Error()) {
+		if state == stateRefused {
+			d.logger.Error("receiver refuses every message, the queue is kept", "err", failure, "next", pause.Round(time.Second))
+		} else {
+			d.logger.Warn("delivery failed, will be tried again", "err", failure, "next", pause.Round(time.Second))
+		}
+	}
+	d.mu.Lock()
+	d.status.LastError = failure.Error()
+	if state == stateRefused && d.status.RefusedSince.IsZero() {
+		d.status.RefusedSince = time.Now()
+	}
+	d.mu.Unlock()
+	d.state(state, time.Now().Add(pause))
+	return pause
+}
+
+// partly takes out of the queue what a receiver accepted of a message, and returns what it did not.
+func (d *delivery) partly(w *waiting, request *notify.Request, failure *notify.Error) (*waiting, *notify.Request) {
+	var confirmed, refused []told
+	for i, t := range w.in(request) {
+		if slices.Contains(failure.Refused, i) {
+			refused = append(refused, t)
+		} else {
+			confirmed = append(confirmed, t)
+		}
+	}
+	if len(confirmed) > 0 {
+		d.acknowledge(w, confirmed)
+	}
+	return &waiting{incidents: refused}, &notify.Request{Incidents: len(refused)}
+}
+
+// badPayload narrows the message until the one incident that spoils it is found, tries that in its simplest form, and then
+// keeps it as a dead letter, so that it blocks nothing.
+func (d *delivery) badPayload(w *waiting, request *notify.Request, failure *notify.Error) time.Duration {
+	switch {
+	case request.Incidents > 1:
+		d.alone = request.Incidents
+		return 0
+	case d.form == notify.Full:
+		d.form = notify.Simple
+		return 0
+	}
+	d.form = notify.Full
+	d.alone = max(0, d.alone-1)
+	d.refused++
+	spoiler := w.in(request)[0]
+	err := d.spool.Update(func(tx *spool.Tx) error {
+		return tx.Queue(d.name).Bury(spoiler.key, failure.Error(), failure.Answer, time.Now())
+	})
+	if err != nil {
+		d.logger.Error("cannot set a refused message aside", "err", err)
+		return d.pause.NextBackOff()
+	}
+	in := spoiler.incident
+	d.logger.Warn("message refused for good, kept as dead letter", "err", failure,
+		"workload", in.Workload, "reason", in.Event.Reason)
+	return 0
+}
+
+func (d *delivery) count(outcome string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.status.Attempts == nil {
+		d.status.Attempts = make(map[string]uint64)
+	}
+	d.status.Attempts[outcome]++
+}
+
+func (d *delivery) state(state string, next time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.status.State != state {
+		d.status.State, d.status.Since = state, time.Now()
+	}
+	d.status.Next = next
+}
+
+// Status returns what the delivery is doing.
+func (d *delivery) Status() DeliveryStatus {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.status
+	s.Attempts = make(map[string]uint64, len(d.status.Attempts))
+	maps.Copy(s.Attempts, d.status.Attempts)
+	return s
+}
+
+// standsStill reports whether an attempt has lasted longer than its time-out allows, or the loop has slept past its time.
+func (d *delivery) standsStill() (time.Duration, bool) {
+	s := d.Status()
+	var overdue time.Duration
+	switch s.State {
+	case stateSending:
+		overdue = time.Since(s.Since) - d.timeout
+	case stateIdle, stateBackoff, stateRefused:
+		overdue = time.Since(s.Next)
+	}
+	return overdue, overdue > healthLimit && !s.Since.IsZero()
+}

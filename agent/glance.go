@@ -1,0 +1,114 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/edge-eventer/edge-eventer/agent/control"
+	"github.com/edge-eventer/edge-eventer/agent/incident"
+	"github.com/edge-eventer/edge-eventer/agent/page"
+	"github.com/edge-eventer/edge-eventer/agent/watch"
+	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/spool"
+)
+
+// maxGlance is how many records of a queue the status page looks at: 2,000 take about 10 ms on a Raspberry Pi 4.
+const maxGlance = 2000
+
+// glance adds the status page to mux.
+func (a *Agent) glance(mux *http.ServeMux) {
+	p := &page.Page{
+		Report: func() (control.Status, error) {
+			s, err := a.Status()
+			return s.Report(), err
+		},
+		Now:       a.sample,
+		Incidents: a.eachIncident,
+		History:   &a.history,
+	}
+	p.Register(mux)
+}
+
+// keepHistory takes a sample every page.Step until ctx ends.
+func (a *Agent) keepHistory(ctx context.Context) error {
+	a.history.Add(a.sample())
+	for wait(ctx, page.Step) == nil {
+		a.history.Add(a.sample())
+	}
+	return nil
+}
+
+// sample returns how the agent stands for the pictures of the status page.
+func (a *Agent) sample() page.Sample {
+	s, err := a.Status()
+	sample := page.Sample{At: time.Now(), Watch: "unknown", Link: s.Link.State.String(), Bytes: int64(s.Budget.Used.Month.Total())}
+	if err != nil {
+		return sample
+	}
+	sample.Critical = s.Intake.Critical
+	sample.Warning = s.Intake.Committed - min(s.Intake.Committed, s.Intake.Critical)
+	for _, r := range s.Receivers {
+		sample.Untold += r.Untold
+	}
+	for i, n := range s.Watch {
+		switch {
+		case n.Failing != nil && n.Failing.Unseen:
+			sample.Watch = "down"
+		case i == 0 && n.State == watch.StateWatching:
+			sample.Watch = "up"
+		}
+	}
+	if s.SignInError != "" {
+		sample.Watch = "down"
+	}
+	return sample
+}
+
+// eachIncident yields the incidents in the queue of the first receiver that folds, or of the first of all: the others' are the same
+// problems.
+func (a *Agent) eachIncident(yield func(page.Incident) bool) error {
+	a.mu.Lock()
+	parts, c := a.parts, a.current
+	a.mu.Unlock()
+	if parts == nil {
+		return errNotStarted
+	}
+	name := c.Receivers[0].Name
+	for _, r := range c.Receivers {
+		if r.Fold != "event" {
+			name = r.Name
+			break
+		}
+	}
+	err := parts.spool.View(func(tx *spool.Tx) error {
+		read := 0
+		for record := range tx.Queue(name).All() {
+			in, err := incident.Decode(record.Body)
+			if err != nil {
+				return fmt.Errorf("decode record %x: %w", record.Key, err)
+			}
+			e := &in.Event
+			if read++; read > maxGlance || !yield(page.Incident{
+				Severity: string(c.SeverityOf(e.Reason)), Namespace: e.InvolvedObject.Namespace, Kind: e.InvolvedObject.Kind,
+				Workload: in.Workload, Reason: e.Reason, Message: e.Message, Occurrences: in.Occurrences, Last: in.Last, Told: in.Untold() == 0,
+			}) {
+				break
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read incidents: %w", err)
+	}
+	return nil
+}
+
+// severityOf judges by the configuration in use.
+func (a *Agent) severityOf(reason string) notify.Severity {
+	a.mu.Lock()
+	c := a.current
+	a.mu.Unlock()
+	return c.SeverityOf(reason)
+}

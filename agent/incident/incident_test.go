@@ -1,0 +1,309 @@
+package incident
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/edge-eventer/edge-eventer/notify"
+)
+
+var start = time.Date(2026, 11, 21, 5, 0, 0, 0, time.UTC)
+
+var incidents = Policy{
+	GroupWait:      5 * time.Second,
+	GroupInterval:  5 * time.Minute,
+	RepeatInterval: 4 * time.Hour,
+	ResolveAfter:   30 * time.Minute,
+}
+
+var events = Policy{PerEvent: true, GroupWait: 5 * time.Second}
+
+func observation(at time.Time, observed uint32) *Observation {
+	return &Observation{
+		Event: notify.Event{
+			ObjectMeta:     notify.ObjectMeta{Name: "web.1", Namespace: "shop", UID: "u-1", ResourceVersion: "7"},
+			InvolvedObject: notify.ObjectReference{Kind: "Pod", Namespace: "shop", Name: "web-7d9f8c6b5d-x2x4z"},
+			Reason:         "BackOff",
+			Message:        "Back-off restarting failed container",
+			FirstTimestamp: start,
+			LastTimestamp:  at,
+			Count:          int32(observed),
+		},
+		Workload: "web",
+		New:      observed,
+		At:       at,
+	}
+}
+
+func TestFirstOccurrenceLeavesAfterGroupWait(t *testing.T) {
+	in, due, ok := incidents.Fold(nil, observation(start, 1))
+	if !ok || !due.Equal(start.Add(5*time.Second)) || in.Untold() != 1 {
+		t.Fatalf("due %v, untold %d, ok %v", due, in.Untold(), ok)
+	}
+	in, due, _ = incidents.Fold(in, observation(start.Add(3*time.Second), 4))
+	if !due.Equal(start.Add(5 * time.Second)) {
+		t.Errorf("a second observation moved the due time to %v", due)
+	}
+	if in.Occurrences != 5 || in.Untold() != 5 {
+		t.Errorf("occurrences %d, untold %d, want 5 and 5", in.Occurrences, in.Untold())
+	}
+}
+
+func TestRepeatsAreToldInGrowingSteps(t *testing.T) {
+	at := start
+	in, due, _ := incidents.Fold(nil, observation(at, 1))
+	var told []time.Duration
+	for at.Before(start.Add(24 * time.Hour)) {
+		if !at.Before(due) && in.Untold() > 0 {
+			told = append(told, at.Sub(start))
+			var keep bool
+			if in, _, keep = incidents.ToldUntil(in, in, at); !keep {
+				t.Fatal("an active incident was forgotten")
+			}
+		}
+		at = at.Add(time.Minute)
+		in, due, _ = incidents.Fold(in, observation(at, 1))
+	}
+	for i := range told {
+		told[i] = told[i].Round(10 * time.Minute)
+	}
+	minutes := func(n time.Duration) time.Duration { return n * time.Minute }
+	want := []time.Duration{0, minutes(10), minutes(20), minutes(40), minutes(80), minutes(160), minutes(320), minutes(560), minutes(800), minutes(1040), minutes(1280)}
+	if diff := cmp.Diff(want, told); diff != "" {
+		t.Errorf("a problem that repeats each minute for a day is told at (-want +got):\n%s", diff)
+	}
+	if in.Occurrences != 24*60+1 {
+		t.Errorf("occurrences = %d, want %d", in.Occurrences, 24*60+1)
+	}
+}
+
+func TestQuietIncidentStartsAfresh(t *testing.T) {
+	in, _, _ := incidents.Fold(nil, observation(start, 3))
+	in, due, _ := incidents.ToldUntil(in, in, start.Add(5*time.Second))
+	if want := start.Add(30 * time.Minute); !due.Equal(want) {
+		t.Errorf("a told incident wants attention at %v, want %v", due, want)
+	}
+	if incidents.Over(in, start.Add(29*time.Minute)) || !incidents.Over(in, start.Add(30*time.Minute)) {
+		t.Error("an incident is over after 30 quiet minutes, not before")
+	}
+	again := start.Add(31 * time.Minute)
+	in, due, _ = incidents.Fold(in, observation(again, 1))
+	if in.Occurrences != 1 || !due.Equal(again.Add(5*time.Second)) || !in.ToldAt.IsZero() {
+		t.Errorf("occurrences %d, due %v, told at %v: want a new incident", in.Occurrences, due, in.ToldAt)
+	}
+}
+
+func TestHeldBackRepeatsAreToldAtOnceWhenTheProblemReturns(t *testing.T) {
+	in, _, _ := incidents.Fold(nil, observation(start, 1))
+	in, _, _ = incidents.ToldUntil(in, in, start)
+	in.Step = 4 * time.Hour
+	in, due, _ := incidents.Fold(in, observation(start.Add(time.Minute), 1))
+	if want := start.Add(4 * time.Hour); !due.Equal(want) {
+		t.Fatalf("due %v, want %v", due, want)
+	}
+	in, due, _ = incidents.Fold(in, observation(start.Add(40*time.Minute), 1))
+	if due.After(start.Add(41 * time.Minute)) {
+		t.Errorf("returned after 39 quiet minutes, but is told only at %v", due)
+	}
+	if in.Untold() != 2 {
+		t.Errorf("untold = %d, want 2: the held back repeat is part of it", in.Untold())
+	}
+}
+
+func TestWhatComesWhileAMessageIsOnItsWayStaysUntold(t *testing.T) {
+	in, _, _ := incidents.Fold(nil, observation(start, 2))
+	seen, err := Decode(in.Append(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, _, _ = incidents.Fold(in, observation(start.Add(time.Second), 3))
+	in, due, keep := incidents.ToldUntil(in, seen, start.Add(2*time.Second))
+	if !keep || in.Untold() != 3 || !due.Equal(start.Add(2*time.Second+5*time.Minute)) {
+		t.Errorf("keep %v, untold %d, due %v", keep, in.Untold(), due)
+	}
+}
+
+func TestClockThatWasPutBackHoldsNothing(t *testing.T) {
+	in, _, _ := incidents.Fold(nil, observation(start.AddDate(10, 0, 0), 1))
+	if due := incidents.Rebase(in, start); !due.Equal(start.Add(5 * time.Second)) {
+		t.Errorf("due %v, want %v", due, start.Add(5*time.Second))
+	}
+	in, _, _ = incidents.ToldUntil(in, in, start.Add(5*time.Second))
+	if !incidents.Over(in, start.Add(31*time.Minute)) {
+		t.Error("the incident is not over after 31 quiet minutes")
+	}
+}
+
+func TestUpdateWithoutObservationIsNoNews(t *testing.T) {
+	if _, _, ok := incidents.Fold(nil, observation(start, 0)); ok {
+		t.Error("an event that was told and only changed its metadata became an incident")
+	}
+	in, _, _ := incidents.Fold(nil, observation(start, 1))
+	in, _, _ = incidents.ToldUntil(in, in, start)
+	in, due, _ := incidents.Fold(in, observation(start.Add(time.Minute), 0))
+	if in.Untold() != 0 || !due.Equal(start.Add(30*time.Minute)) {
+		t.Errorf("untold %d, due %v", in.Untold(), due)
+	}
+}
+
+func TestArchiveGetsEveryUpdateOfAnEvent(t *testing.T) {
+	o := observation(start, 1)
+	in, due, _ := events.Fold(nil, o)
+	if !due.Equal(start.Add(5*time.Second)) || in.Untold() != 1 {
+		t.Fatalf("due %v, untold %d", due, in.Untold())
+	}
+	seen := *in
+	if _, _, keep := events.ToldUntil(in, &seen, start); keep {
+		t.Error("a told event was kept")
+	}
+	newer := observation(start.Add(time.Minute), 5)
+	newer.Event.ResourceVersion = "8"
+	in, _, _ = events.Fold(in, newer)
+	in, _, keep := events.ToldUntil(in, &seen, start)
+	if !keep || in.Occurrences != 5 {
+		t.Errorf("keep %v, occurrences %d: the update that came meanwhile was lost", keep, in.Occurrences)
+	}
+}
+
+func TestAffectedObjectsAreBounded(t *testing.T) {
+	var in *Incident
+	for i := range 200 {
+		o := observation(start, 1)
+		o.Event.InvolvedObject.Name = "web-" + time.Duration(i).String()
+		in, _, _ = incidents.Fold(in, o)
+	}
+	if len(in.Objects) != maxObjects || in.Objects[0] != "web-199ns" {
+		t.Errorf("objects %v", in.Objects)
+	}
+	if in.ObjectCount() != maxObjectHashes {
+		t.Errorf("object count %d, want %d", in.ObjectCount(), maxObjectHashes)
+	}
+}
+
+func TestIDChangesWithTheContentAndNotWithTheTry(t *testing.T) {
+	in, _, _ := incidents.Fold(nil, observation(start, 1))
+	first := in.Alert(incidents, "shop-1", notify.Warning).ID
+	if again := in.Alert(incidents, "shop-1", notify.Warning).ID; again != first {
+		t.Errorf("ids of one content differ: %s, %s", first, again)
+	}
+	in, _, _ = incidents.Fold(in, observation(start.Add(time.Second), 1))
+	if changed := in.Alert(incidents, "shop-1", notify.Warning).ID; changed == first {
+		t.Errorf("one id for two contents: %s", first)
+	}
+	event, _, _ := events.Fold(nil, observation(start, 1))
+	if got, want := event.Alert(events, "", notify.Warning).ID, "u-1.7"; got != want {
+		t.Errorf("id of an event = %s, want %s", got, want)
+	}
+}
+
+// TestNoObservationIsForgotten folds and tells at random, with a clock that jumps, and compares the sums.
+func TestNoObservationIsForgotten(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	for range 200 {
+		var in *Incident
+		var taken, told uint64
+		at := start
+		for range 100 {
+			at = at.Add(time.Duration(random.Int64N(int64(time.Hour))))
+			if random.IntN(20) == 0 {
+				at = at.Add(time.Duration(random.Int64N(int64(48*time.Hour))) - 24*time.Hour)
+			}
+			switch {
+			case in == nil || random.IntN(3) > 0:
+				n := random.Uint32N(5)
+				if folded, _, ok := incidents.Fold(in, observation(at, n)); ok {
+					in = folded
+				}
+				taken += uint64(n)
+			case in.Untold() > 0:
+				told += uint64(in.Untold())
+				var keep bool
+				if in, _, keep = incidents.ToldUntil(in, in, at); !keep {
+					in = nil
+				}
+			case incidents.Over(in, at):
+				in = nil
+			}
+		}
+		if in != nil {
+			told += uint64(in.Untold())
+		}
+		if taken != told {
+			t.Fatalf("took %d observations, told or hold %d", taken, told)
+		}
+	}
+}
+
+func TestRecordKeepsEveryField(t *testing.T) {
+	in := full()
+	got, err := Decode(in.Append(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(in, got, cmp.AllowUnexported(Incident{})); diff != "" {
+		t.Errorf("decoded incident differs (-want +got):\n%s", diff)
+	}
+}
+
+func full() *Incident {
+	return &Incident{
+		Event: notify.Event{
+			ObjectMeta:          notify.ObjectMeta{Name: "n", Namespace: "ns", UID: "u", ResourceVersion: "12", CreationTimestamp: start},
+			InvolvedObject:      notify.ObjectReference{Kind: "Pod", Namespace: "ns", Name: "p", UID: "pu", APIVersion: "v1", ResourceVersion: "3", FieldPath: "spec"},
+			Reason:              "BackOff",
+			Message:             "two\nlines, 日本",
+			Source:              notify.EventSource{Component: "kubelet", Host: "pi"},
+			FirstTimestamp:      start.Add(time.Second),
+			LastTimestamp:       start.Add(2 * time.Second),
+			Count:               4,
+			Type:                "Warning",
+			EventTime:           start.Add(123456 * time.Microsecond),
+			Series:              &notify.EventSeries{Count: 9, LastObservedTime: start.Add(time.Minute)},
+			Action:              "Binding",
+			Related:             &notify.ObjectReference{Kind: "Node", Name: "pi"},
+			ReportingController: "c",
+			ReportingInstance:   "i",
+		},
+		Workload: "w", First: start, Last: start.Add(time.Hour), Opened: start.Add(time.Minute), Active: start.Add(2 * time.Minute),
+		Occurrences: 77, Told: 70, ToldAt: time.Unix(-5, 0).UTC(), Step: 5 * time.Minute,
+		Objects: []string{"a", "b"}, Own: true, objectHashes: []uint32{1, 1<<32 - 1},
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add(full().Append(nil))
+	f.Add((&Incident{}).Append(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		in, err := Decode(b)
+		if err != nil {
+			return
+		}
+		again, err := Decode(in.Append(nil))
+		if err != nil {
+			t.Fatalf("cannot decode what was decoded and encoded: %v", err)
+		}
+		if diff := cmp.Diff(in, again, cmp.AllowUnexported(Incident{})); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func BenchmarkFold(b *testing.B) {
+	in, _, _ := incidents.Fold(nil, observation(start, 1))
+	record := in.Append(nil)
+	o := observation(start.Add(time.Second), 1)
+	b.ReportAllocs()
+	for b.Loop() {
+		in, err := Decode(record)
+		if err != nil {
+			b.Fatal(err)
+		}
+		in, _, _ = incidents.Fold(in, o)
+		record = in.Append(record[:0])
+	}
+}

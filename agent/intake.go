@@ -1,0 +1,563 @@
+package agent
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/edge-eventer/edge-eventer/agent/filter"
+	"github.com/edge-eventer/edge-eventer/agent/incident"
+	"github.com/edge-eventer/edge-eventer/agent/watch"
+	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/spool"
+)
+
+const (
+	// maxBatch and maxBatchBytes bound what one commit holds, and so what the agent keeps in memory of a busy watch.
+	maxBatch      = 512
+	maxBatchBytes = 512 << 10
+	// maxForgets bounds how many expired events wait, uncommitted, for a commit that has another reason.
+	maxForgets = 256
+	// changeBuffer lets the watch decode while a commit is under way; beyond it the watch waits.
+	changeBuffer = 64
+)
+
+// route is where an event goes: a receiver's queue, and when the receiver wants to be told.
+type route struct {
+	receiver string
+	match    *filter.Matcher
+	policy   incident.Policy
+}
+
+// intake takes what the watch shows into the spool. One transaction holds the event's record in each queue, its
+// ledger entry and the watch position, so that whatever was not committed is still in the API server.
+//
+// It is the watch's Sink. A full or read-only disk makes it wait, and the watch with it: nothing is taken that
+// cannot be kept, and the position stays where it was.
+type intake struct {
+	spool *spool.Spool
+	// rules guards filter and routes: a reload changes them between two transactions.
+	rules  sync.RWMutex
+	filter *filter.Filter
+	routes []route
+	// daily says that statistics are kept for the daily report.
+	daily          bool
+	commitInterval time.Duration
+	// maxCommit bounds the bytes of one transaction.
+	maxCommit int
+	lookback  time.Duration
+	logger    *slog.Logger
+	// severity judges committed events for the status page; nil: none is critical.
+	severity func(reason string) notify.Severity
+	// arrived is called with the receiver's name after a commit that put something into its queue.
+	arrived func(receiver string)
+
+	pages   chan pageRequest
+	changes chan watch.Change
+	alive   map[string]*aliveSet
+	stats   intakeStats
+}
+
+// intakeStats are read by the metrics while the intake runs.
+type intakeStats struct {
+	seen, known, old, filtered, committed, critical, commits, failures atomic.Uint64
+	// commitNanos is how long the commits took together, in nanoseconds.
+	commitNanos atomic.Uint64
+	// progressAt is when the loop last went round, in Unix nanoseconds; 0: it waits for something to do.
+	progressAt atomic.Int64
+	// blockedSince is when the spool began to refuse writes, in Unix nanoseconds; 0: it does not.
+	blockedSince atomic.Int64
+}
+
+func (s *intakeStats) add(t *tally) {
+	s.commits.Add(1)
+	s.seen.Add(t.seen)
+	s.known.Add(t.known)
+	s.old.Add(t.old)
+	s.filtered.Add(t.filtered)
+	s.committed.Add(t.committed)
+	s.critical.Add(t.critical)
+}
+
+type pageRequest struct {
+	page watch.Page
+	done chan error
+}
+
+func newIntake(s *spool.Spool, logger *slog.Logger) *intake {
+	return &intake{
+		spool:          s,
+		commitInterval: time.Second,
+		maxCommit:      maxBatchBytes,
+		logger:         logger,
+		arrived:        func(string) {},
+		pages:          make(chan pageRequest),
+		changes:        make(chan watch.Change, changeBuffer),
+		alive:          make(map[string]*aliveSet),
+	}
+}
+
+// reroute changes what happens to events from the next transaction on. What waits uncommitted goes the new way.
+func (in *intake) reroute(f *filter.Filter, routes []route, daily bool) {
+	in.rules.Lock()
+	defer in.rules.Unlock()
+	in.filter, in.routes, in.daily = f, routes, daily
+}
+
+// routing returns where events go. The slice is never changed, only replaced.
+func (in *intake) routing() []route {
+	in.rules.RLock()
+	defer in.rules.RUnlock()
+	return in.routes
+}
+
+// rulesHit returns the rules of the filter and how often each decided.
+func (in *intake) rulesHit() []filter.Count {
+	in.rules.RLock()
+	defer in.rules.RUnlock()
+	return in.filter.Rules()
+}
+
+// Position returns the resourceVersion up to which the namespace is spooled.
+func (in *intake) Position(namespace string) (string, error) {
+	var position string
+	err := in.spool.View(func(tx *spool.Tx) error {
+		position, _ = tx.Position(namespace)
+		return nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("read watch position: %w", err)
+	}
+	return position, nil
+}
+
+// List takes one page of a list and returns when it is on disk.
+func (in *intake) List(ctx context.Context, page watch.Page) error {
+	request := pageRequest{page: page, done: make(chan error, 1)}
+	select {
+	case in.pages <- request:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-request.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Watched takes one change, which is on disk at most commitInterval later.
+func (in *intake) Watched(ctx context.Context, c watch.Change) error {
+	select {
+	case in.changes <- c:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// run commits until ctx ends; then it commits what it holds and returns.
+func (in *intake) run(ctx context.Context) error {
+	var batch batch
+	in.beat()
+	timer := time.NewTimer(in.commitInterval)
+	timer.Stop()
+	for {
+		in.rest()
+		select {
+		case c := <-in.changes:
+			in.beat()
+			first := batch.news == 0
+			batch.add(c)
+			switch {
+			case batch.full(in.commitBytes()):
+				in.flush(ctx, &batch)
+				timer.Stop()
+			case first && batch.news > 0:
+				timer.Reset(in.commitInterval)
+			}
+		case <-timer.C:
+			in.beat()
+			in.flush(ctx, &batch)
+		case request := <-in.pages:
+			in.beat()
+			in.flush(ctx, &batch)
+			timer.Stop()
+			err := in.commitPage(ctx, request.page)
+			if err == nil && request.page.Last {
+				delete(in.alive, request.page.Namespace)
+			}
+			request.done <- err
+		case <-ctx.Done():
+			for len(in.changes) > 0 && !batch.full(in.commitBytes()) {
+				batch.add(<-in.changes)
+			}
+			in.flush(ctx, &batch)
+			return nil
+		}
+	}
+}
+
+// beat notes that the loop works, and rest that it waits for something to do, which is no standstill.
+func (in *intake) beat() { in.stats.progressAt.Store(time.Now().UnixNano()) }
+func (in *intake) rest() { in.stats.progressAt.Store(0) }
+
+// progress returns when the loop last showed that it is alive: now, while it waits for something to do.
+func (in *intake) progress() time.Time {
+	if at := in.stats.progressAt.Load(); at != 0 {
+		return time.Unix(0, at)
+	}
+	return time.Now()
+}
+
+// commitPage commits a page in as many transactions as the spool's bound demands. Only the last one of the list moves the
+// position, so a list that is cut short here is begun again.
+func (in *intake) commitPage(ctx context.Context, page watch.Page) error {
+	events, first, last := page.Events, page.First, page.Last
+	for {
+		n, size := 0, 0
+		for n < len(events) && (n == 0 || size < in.commitBytes()) {
+			size += len(events[n].Message) + recordBytes
+			n++
+		}
+		page.Events, events = events[:n], events[n:]
+		page.First, page.Last = first, last && len(events) == 0
+		if err := in.retry(ctx, func(tx *spool.Tx, t *tally) error { return in.takePage(tx, page, t) }); err != nil {
+			return err
+		}
+		if len(events) == 0 {
+			return nil
+		}
+		first = false
+	}
+}
+
+// batch is what the next commit holds.
+type batch struct {
+	changes []watch.Change
+	news    int
+	bytes   int
+}
+
+func (b *batch) add(c watch.Change) {
+	b.changes = append(b.changes, c)
+	if !c.Deleted {
+		b.news++
+	}
+	b.bytes += len(c.Event.Message) + recordBytes
+}
+
+// full also counts expired events, which alone are no reason to write: forgetting one late costs nothing.
+func (b *batch) full(most int) bool {
+	return b.news >= maxBatch || b.bytes >= most || len(b.changes)-b.news >= maxForgets
+}
+
+// recordBytes is what an event's record takes beside its message: names, times, indexes.
+const recordBytes = 512
+
+// commitBytes is what one commit may hold of messages and records: a spool takes a transaction of up to a sixteenth of its
+// bound, and each receiver has a record of its own.
+func (in *intake) commitBytes() int {
+	return min(maxBatchBytes, in.maxCommit/max(1, len(in.routing())))
+}
+
+func (in *intake) flush(ctx context.Context, b *batch) {
+	if len(b.changes) == 0 {
+		return
+	}
+	// The error is that of ctx: retry gives up for no other reason, and what is not committed is still in the API server.
+	_ = in.retry(ctx, func(tx *spool.Tx, t *tally) error { return in.takeChanges(tx, b.changes, t) })
+	clear(b.changes)
+	*b = batch{changes: b.changes[:0]}
+}
+
+// tally is what one transaction did. It counts only once the transaction is durable.
+type tally struct {
+	seen, known, old, filtered, committed, critical uint64
+	// receivers are those into whose queue something was put.
+	receivers map[string]bool
+	// daily are the statistics of the day; nil until something is counted.
+	daily *daily
+}
+
+// retry commits take, however long the spool refuses it. The transaction is tried once even when ctx has ended.
+func (in *intake) retry(ctx context.Context, take func(*spool.Tx, *tally) error) error {
+	pause := newBackoff(time.Second, 30*time.Second)
+	var trouble trouble
+	for {
+		t := tally{receivers: make(map[string]bool)}
+		begin := time.Now()
+		err := in.spool.Update(func(tx *spool.Tx) error { return take(tx, &t) })
+		if err == nil {
+			in.stats.commitNanos.Add(uint64(time.Since(begin)))
+			in.stats.add(&t)
+			in.stats.blockedSince.Store(0)
+			if streak, ok := trouble.over(time.Now()); ok {
+				in.logger.Info("spool takes events again", "failures", streak.failures, "after", streak.duration)
+			}
+			for receiver := range t.receivers {
+				in.arrived(receiver)
+			}
+			return nil
+		}
+		in.beat()
+		in.stats.failures.Add(1)
+		in.stats.blockedSince.CompareAndSwap(0, time.Now().UnixNano())
+		if trouble.changed(time.Now(), err.Error()) {
+			in.logger.Error(spoolTrouble(err), "err", err)
+		}
+		if ctx.Err() != nil || wait(ctx, pause.NextBackOff()) != nil {
+			return fmt.Errorf("commit to spool: %w", errors.Join(err, ctx.Err()))
+		}
+	}
+}
+
+// spoolTrouble says what an operator can do.
+func spoolTrouble(err error) string {
+	switch {
+	case errors.Is(err, spool.ErrNoSpace) && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT):
+		return "the spool has no room for the next events and makes some: the watch waits"
+	case errors.Is(err, spool.ErrNoSpace):
+		return "the disk of the spool is full: no event is taken until there is room, the watch waits"
+	case errors.Is(err, spool.ErrReadOnly):
+		return "the spool cannot be written, its file system is read-only: no event is taken, the watch waits"
+	}
+	return "the spool refuses events, the watch waits"
+}
+
+func (in *intake) takeChanges(tx *spool.Tx, changes []watch.Change, t *tally) error {
+	in.rules.RLock()
+	defer in.rules.RUnlock()
+	for i := range changes {
+		c := &changes[i]
+		if c.Deleted {
+			if err := tx.Forget(eventID(&c.Event)); err != nil {
+				return err
+			}
+		} else if err := in.take(tx, &c.Event, takeOptions{}, t); err != nil {
+			return err
+		}
+		if err := tx.SetPosition(c.Namespace, c.Event.ResourceVersion); err != nil {
+			return err
+		}
+	}
+	return t.close(tx)
+}
+
+// close writes what is written once per transaction.
+func (t *tally) close(tx *spool.Tx) error {
+	if t.daily != nil {
+		if err := t.daily.write(tx); err != nil {
+			return err
+		}
+	}
+	return stampSight(tx, time.Now())
+}
+
+// takePage takes a page of a list. The position moves only with the last page: a list that breaks off is begun again,
+// and the ledger makes what was already taken of it harmless.
+func (in *intake) takePage(tx *spool.Tx, page watch.Page, t *tally) error {
+	in.rules.RLock()
+	defer in.rules.RUnlock()
+	if page.First || in.alive[page.Namespace] == nil {
+		in.alive[page.Namespace] = new(aliveSet)
+	}
+	alive := in.alive[page.Namespace]
+	listedBefore := wasListed(tx, page.Namespace)
+	options := takeOptions{replaced: page.Replaced}
+	if !listedBefore {
+		options.notBefore = time.Now().Add(-in.lookback)
+	}
+	for i := range page.Events {
+		e := &page.Events[i]
+		alive.add(eventID(e).Key())
+		if err := in.take(tx, e, options, t); err != nil {
+			return err
+		}
+	}
+	if !page.Last {
+		if t.daily != nil {
+			return t.daily.write(tx)
+		}
+		return nil
+	}
+	if listedBefore {
+		if err := in.noteGap(tx, time.Now()); err != nil {
+			return err
+		}
+	}
+	if !listedBefore {
+		if err := tx.SetValue(listedValue(page.Namespace), []byte{1}); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.Sweep(page.Namespace, alive.mayHave); err != nil {
+		return err
+	}
+	if err := tx.SetPosition(page.Namespace, page.ResourceVersion); err != nil {
+		return err
+	}
+	return t.close(tx)
+}
+
+// wasListed reports whether the namespace was ever listed to its end. A spool that was rescued from damage may have lost the
+// position, and what is missed since is news all the same, however old.
+func wasListed(tx *spool.Tx, namespace string) bool {
+	_, ok := tx.Position(namespace)
+	return ok || len(tx.Value(listedValue(namespace))) > 0
+}
+
+// listedValue names the note that a namespace was listed; the spool's names are shorter than a namespace's can be.
+func listedValue(namespace string) string {
+	sum := sha256.Sum256([]byte(namespace))
+	return fmt.Sprintf("listed-%x", sum[:8])
+}
+
+// takeOptions say how a list differs from the watch.
+type takeOptions struct {
+	// notBefore: events last seen before it are entered in the ledger, but are not news. Zero: all are.
+	notBefore time.Time
+	// replaced: resourceVersions in the ledger are of another history and only counts can be compared.
+	replaced bool
+}
+
+// take enters one version of an event into the ledger and into the queue of each receiver that wants it.
+func (in *intake) take(tx *spool.Tx, e *notify.Event, options takeOptions, t *tally) error {
+	t.seen++
+	id := eventID(e)
+	version, err := watch.ParseResourceVersion(e.ResourceVersion)
+	if err != nil {
+		return fmt.Errorf("take event %s/%s: %w", e.Namespace, e.Name, err)
+	}
+	observed := uint32(min(uint64(e.Observed()), 1<<32-1))
+	taken, known := tx.Taken(id)
+	isNew := newObservations(taken, known, version, observed, options.replaced)
+	if isNew == alreadyTaken && (!options.replaced || taken.ResourceVersion == version) {
+		t.known++
+		return nil
+	}
+	if err := tx.Take(id, spool.Taken{ResourceVersion: version, Count: observed}); err != nil {
+		return err
+	}
+	switch {
+	case isNew == alreadyTaken:
+		t.known++
+		return nil
+	case e.LastSeen().Before(options.notBefore):
+		t.old++
+		return nil
+	case !in.filter.Keep(e):
+		t.filtered++
+		return nil
+	}
+	t.committed++
+	if in.severity != nil && in.severity(e.Reason) == notify.Critical {
+		t.critical++
+	}
+	o := &incident.Observation{
+		Event:    *e,
+		Workload: watch.WorkloadName(e.InvolvedObject.Kind, e.InvolvedObject.Name),
+		New:      uint32(isNew),
+		At:       time.Now(),
+	}
+	if in.daily {
+		if t.daily == nil {
+			if t.daily, err = readDaily(tx); err != nil {
+				return err
+			}
+		}
+		t.daily.add(o)
+	}
+	return in.fold(tx, o, t)
+}
+
+// alreadyTaken is what newObservations returns for a version that the ledger knows.
+const alreadyTaken = -1
+
+// newObservations returns how many observations of the event were not taken yet, 0 for a change that observed
+// nothing new, and alreadyTaken for a version that was. Reporters throttle their writes, so counts jump; a count that
+// falls back is a reporter that began to count again, of which one observation is certain.
+func newObservations(taken spool.Taken, known bool, version uint64, observed uint32, replaced bool) int64 {
+	switch {
+	case !known:
+		return int64(observed)
+	case replaced && observed <= taken.Count, !replaced && version <= taken.ResourceVersion:
+		return alreadyTaken
+	case observed < taken.Count:
+		return 1
+	}
+	return int64(observed - taken.Count)
+}
+
+// fold puts the observation into the queue of each receiver that wants it.
+func (in *intake) fold(tx *spool.Tx, o *incident.Observation, t *tally) error {
+	for i := range in.routes {
+		r := &in.routes[i]
+		if !r.match.Match(&o.Event) {
+			continue
+		}
+		if err := foldInto(tx.Queue(r.receiver), r.policy, o); err != nil {
+			return fmt.Errorf("queue for %s: %w", r.receiver, err)
+		}
+		t.receivers[r.receiver] = true
+	}
+	return nil
+}
+
+// foldInto folds the observation into the record of its incident.
+func foldInto(q *spool.Queue, policy incident.Policy, o *incident.Observation) error {
+	e := &o.Event
+	key := incident.Key(e.InvolvedObject.Namespace, e.InvolvedObject.Kind, o.Workload, e.Reason)
+	if policy.PerEvent {
+		eventKey := eventID(e).Key()
+		key = eventKey[:]
+	}
+	var waiting *incident.Incident
+	if record, ok := q.Get(key); ok {
+		var err error
+		if waiting, err = incident.Decode(record.Body); err != nil {
+			return err
+		}
+	}
+	folded, due, ok := policy.Fold(waiting, o)
+	if !ok {
+		return nil
+	}
+	return q.Put(spool.Record{Key: key, Due: due, Untold: folded.Untold(), Body: folded.Append(nil)})
+}
+
+func eventID(e *notify.Event) spool.EventID {
+	return spool.EventID{UID: e.UID, Created: e.CreationTimestamp, Namespace: e.Namespace}
+}
+
+// aliveSet remembers which events a list showed, so that the ledger can forget all others. It is a Bloom filter of
+// 128 KiB whatever the number of events: with 100,000 of them 1.2 % of the expired entries stay until the next list.
+type aliveSet struct {
+	bits [1 << 17]byte
+}
+
+// The UID in a key is random or a hash, so its four words serve as the four hashes.
+func (s *aliveSet) each(key spool.EventKey, visit func(word *byte, bit byte) bool) bool {
+	for i := 4; i+4 <= len(key); i += 4 {
+		n := (uint32(key[i])<<24 | uint32(key[i+1])<<16 | uint32(key[i+2])<<8 | uint32(key[i+3])) % uint32(8*len(s.bits))
+		if !visit(&s.bits[n/8], 1<<(n%8)) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *aliveSet) add(key spool.EventKey) {
+	s.each(key, func(word *byte, bit byte) bool { *word |= bit; return true })
+}
+
+func (s *aliveSet) mayHave(key spool.EventKey) bool {
+	return s.each(key, func(word *byte, bit byte) bool { return *word&bit != 0 })
+}

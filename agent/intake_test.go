@@ -1,0 +1,242 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/edge-eventer/edge-eventer/agent/incident"
+	"github.com/edge-eventer/edge-eventer/agent/watch"
+	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/spool"
+)
+
+func observationOf(e notify.Event, at time.Time) incident.Observation {
+	return incident.Observation{
+		Event: e, Workload: watch.WorkloadName(e.InvolvedObject.Kind, e.InvolvedObject.Name), New: uint32(e.Observed()), At: at,
+	}
+}
+
+// list lets the watch see a list in pages of two.
+func (h *house) list(resourceVersion string, replaced bool, events ...notify.Event) {
+	h.t.Helper()
+	page := watch.Page{First: true, ResourceVersion: resourceVersion, Replaced: replaced}
+	for {
+		n := min(2, len(events))
+		page.Events, events = events[:n], events[n:]
+		page.Last = len(events) == 0
+		if err := h.intake.List(context.Background(), page); err != nil {
+			h.t.Fatal(err)
+		}
+		if page.Last {
+			return
+		}
+		page.First = false
+	}
+}
+
+func (h *house) ledger() (n int) {
+	h.t.Helper()
+	if err := h.spool.View(func(tx *spool.Tx) error { n = tx.LedgerLen(); return nil }); err != nil {
+		h.t.Fatal(err)
+	}
+	return n
+}
+
+// bubble runs f with a house in a synctest bubble.
+func bubble(t *testing.T, f func(t *testing.T, h *house, r *scripted)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := &scripted{}
+		h := newHouse(t, map[string]notify.Receiver{"ops": r})
+		h.start()
+		defer h.close()
+		f(t, h, r)
+	})
+}
+
+func TestRelistNeitherLosesNorRepeats(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, r *scripted) {
+		now := time.Now()
+		events := []notify.Event{warning("a", 10, 1, now), warning("b", 11, 1, now), warning("c", 12, 1, now)}
+		h.list("12", false, events...)
+		h.show(warning("d", 13, 1, now))
+		pass(time.Minute)
+		events = append(events, warning("d", 13, 1, now), warning("e", 14, 1, now))
+		h.list("20", false, events...)
+		h.list("30", false, events...)
+		pass(time.Minute)
+		wantTold(t, r, map[string]int{"a": 1, "b": 1, "c": 1, "d": 1, "e": 1})
+	})
+}
+
+func TestCountThatJumpsIsCountedInFull(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, r *scripted) {
+		now := time.Now()
+		h.show(warning("web", 10, 1, now), warning("web", 11, 2, now), warning("web", 20, 60, now))
+		pass(time.Minute)
+		if got := r.messages()[0].Incidents[0].Occurrences; got != 60 {
+			t.Errorf("occurrences = %d, want 60", got)
+		}
+	})
+}
+
+func TestFirstStartTakesOnlyYoungEvents(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, r *scripted) {
+		now := time.Now()
+		old := warning("old", 5, 9, now.Add(-61*time.Minute))
+		h.list("12", false, old, warning("young", 10, 1, now.Add(-59*time.Minute)))
+		pass(time.Minute)
+		wantTold(t, r, map[string]int{"young": 1})
+		if n := h.ledger(); n != 2 {
+			t.Errorf("%d events in the ledger, want 2: an old event's next observation is news", n)
+		}
+		old.Count, old.ResourceVersion, old.LastTimestamp = 10, "13", now
+		h.show(old)
+		pass(time.Minute)
+		wantTold(t, r, map[string]int{"young": 1, "old": 1})
+		messages := r.messages()
+		if got := messages[len(messages)-1].Incidents[0].Occurrences; got != 1 {
+			t.Errorf("occurrences = %d, want the new one only", got)
+		}
+		// The agent was listed before: what it missed while it was down is news, however old.
+		h.list("40", false, warning("missed", 20, 1, now.Add(-5*time.Hour)))
+		pass(time.Minute)
+		wantTold(t, r, map[string]int{"young": 1, "old": 1, "missed": 1})
+	})
+}
+
+func TestRestoredDatastoreNeitherLosesNorRepeats(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, r *scripted) {
+		now := time.Now()
+		h.list("1000", false, warning("a", 900, 3, now), warning("b", 950, 2, now))
+		pass(time.Minute)
+		// The backup that was restored is older: its resourceVersions are lower, and one count too.
+		h.list("500", true, warning("a", 400, 3, now), warning("b", 450, 1, now), warning("c", 460, 1, now))
+		pass(10 * time.Minute)
+		wantTold(t, r, map[string]int{"a": 1, "b": 1, "c": 1})
+		// What comes now has lower numbers than before the restoration, and is news.
+		h.show(warning("a", 510, 4, now))
+		pass(20 * time.Minute)
+		wantTold(t, r, map[string]int{"a": 2, "b": 1, "c": 1})
+	})
+}
+
+func TestLedgerHoldsOnlyWhatTheAPIServerHolds(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, r *scripted) {
+		now := time.Now()
+		var events []notify.Event
+		for i := range 50 {
+			events = append(events, warning(fmt.Sprintf("web%d", i), 10+i, 1, now))
+		}
+		h.list("100", false, events...)
+		if n := h.ledger(); n != 50 {
+			t.Fatalf("%d events in the ledger, want 50", n)
+		}
+		h.list("200", false, events[:20]...)
+		if n := h.ledger(); n != 20 {
+			t.Errorf("%d events in the ledger after a list of 20, want 20", n)
+		}
+		if err := h.intake.Watched(context.Background(), watch.Change{Event: events[0], Deleted: true}); err != nil {
+			t.Fatal(err)
+		}
+		h.show(warning("next", 201, 1, now))
+		pass(time.Minute)
+		if n := h.ledger(); n != 20 {
+			t.Errorf("%d events in the ledger, want 20: one expired, one came", n)
+		}
+		_ = r
+	})
+}
+
+func TestListThatBreaksOffKeepsThePosition(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, r *scripted) {
+		now := time.Now()
+		h.list("12", false, warning("a", 10, 1, now))
+		page := watch.Page{First: true, ResourceVersion: "99", Events: []notify.Event{warning("b", 50, 1, now)}}
+		if err := h.intake.List(context.Background(), page); err != nil {
+			t.Fatal(err)
+		}
+		if position, err := h.intake.Position(""); err != nil || position != "12" {
+			t.Errorf("position %q, %v: a list that did not end must not move it", position, err)
+		}
+		pass(time.Minute)
+		wantTold(t, r, map[string]int{"a": 1, "b": 1})
+	})
+}
+
+func TestExpiredEventsAreForgottenWithoutACommitOfTheirOwn(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, _ *scripted) {
+		now := time.Now()
+		h.list("12", false, warning("a", 10, 1, now), warning("b", 11, 1, now))
+		pass(time.Minute)
+		before := h.intake.stats.commits.Load()
+		for i := range 100 {
+			e := warning(fmt.Sprintf("gone%d", i), 20+i, 1, now)
+			if err := h.intake.Watched(context.Background(), watch.Change{Event: e, Deleted: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		pass(time.Hour)
+		if commits := h.intake.stats.commits.Load() - before; commits != 0 {
+			t.Errorf("%d commits for expired events alone, want none", commits)
+		}
+	})
+}
+
+func TestABurstIsCommittedInBatches(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, _ *scripted) {
+		for i := range 2000 {
+			h.show(warning(fmt.Sprintf("web%d", i%40), 10+i, 1+i/40, time.Now()))
+		}
+		pass(2 * time.Second)
+		if commits := h.intake.stats.commits.Load(); commits > 2000/maxBatch+2 {
+			t.Errorf("%d commits for a burst of 2000 events, want at most %d", commits, 2000/maxBatch+2)
+		}
+		if n := h.untold("ops"); n != 2000 {
+			t.Errorf("%d observations wait, want 2000", n)
+		}
+	})
+}
+
+func TestPageLargerThanACommitIsTakenInParts(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, r *scripted) {
+		h.intake.maxCommit = 2000
+		page := watch.Page{First: true, Last: true, ResourceVersion: "99"}
+		want := map[string]int{}
+		for i := range 40 {
+			name := fmt.Sprintf("web%d", i)
+			page.Events = append(page.Events, warning(name, 10+i, 1, time.Now()))
+			want[name] = 1
+		}
+		if err := h.intake.List(context.Background(), page); err != nil {
+			t.Fatal(err)
+		}
+		if commits := h.intake.stats.commits.Load(); commits < 10 {
+			t.Errorf("%d commits for 40 events of more than 512 bytes, want at least 10", commits)
+		}
+		if position, err := h.intake.Position(""); err != nil || position != "99" {
+			t.Errorf("position %q, %v, want 99", position, err)
+		}
+		if n := h.ledger(); n != 40 {
+			t.Errorf("%d events in the ledger, want 40: a part must not sweep the others", n)
+		}
+		pass(time.Minute)
+		wantTold(t, r, want)
+	})
+}
+
+func TestLostPositionIsNoFirstStart(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, r *scripted) {
+		h.list("12", false, warning("a", 10, 1, time.Now()))
+		pass(time.Minute)
+		if err := h.spool.Update(func(tx *spool.Tx) error { return tx.ForgetPosition("") }); err != nil {
+			t.Fatal(err)
+		}
+		h.list("40", false, warning("missed", 20, 1, time.Now().Add(-5*time.Hour)))
+		pass(time.Minute)
+		wantTold(t, r, map[string]int{"a": 1, "missed": 1})
+	})
+}

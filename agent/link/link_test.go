@@ -1,0 +1,246 @@
+package link
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func read(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("testdata", name+".netlink"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func parse(t testing.TB, b []byte) snapshot {
+	t.Helper()
+	var s snapshot
+	for len(b) > 0 {
+		m, rest, err := next(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.add(m)
+		b = rest
+	}
+	return s
+}
+
+func TestVerdictOverRecordedTables(t *testing.T) {
+	for _, c := range []struct {
+		file   string
+		names  []string
+		seen   bool
+		want   State
+		reason string
+	}{
+		{file: "empty", want: Unknown, reason: "no default route so far"},
+		{file: "empty", seen: true, want: Down, reason: "no default route"},
+		{file: "up", want: Up, reason: "over wan0"},
+		{file: "up", names: []string{"wan0"}, want: Up, reason: "wan0"},
+		{file: "up", names: []string{"wwan1"}, want: Down, reason: "no interface of link.interfaces"},
+		{file: "interface-down", seen: true, want: Down, reason: "no default route"},
+		{file: "interface-down", names: []string{"wan0"}, want: Down, reason: "no interface of link.interfaces"},
+		{file: "no-route", seen: true, want: Down, reason: "no default route"},
+		{file: "no-route", names: []string{"wan0"}, want: Up, reason: "wan0"},
+		{file: "up-ipv6", want: Up, reason: "over wan0"},
+		{file: "two-interfaces", names: []string{"wwan1", "wan0"}, want: Up, reason: "wan0"},
+		{file: "two-interfaces", want: Up, reason: "over lan0"},
+		{file: "pod", want: Unknown, reason: "pod"},
+		{file: "pod", names: []string{"wwan0"}, want: Unknown, reason: "pod"},
+		{file: "pod", names: []string{"eth0"}, want: Up, reason: "eth0"},
+	} {
+		s := parse(t, read(t, c.file))
+		if v := s.judge(c.names, c.seen); v.state != c.want || !strings.Contains(v.reason, c.reason) {
+			t.Errorf("%s, interfaces %v: %v (%s), want %v (%s)", c.file, c.names, v.state, v.reason, c.want, c.reason)
+		}
+	}
+}
+
+func TestEventsThatChangeNothingAreNotRead(t *testing.T) {
+	up := read(t, "up")
+	s := parse(t, up)
+	var links []byte
+	for b := up; len(b) > 0; {
+		m, rest, err := next(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.kind == rtmNewLink || m.kind == rtmNewAddr {
+			links = append(links, b[:len(b)-len(rest)]...)
+		}
+		b = rest
+	}
+	// lo has no address beyond the host, so only what is known of wan0 comes again.
+	if s.anyMatters(links[:0]) {
+		t.Error("no event at all set off a reading")
+	}
+	for b := links; len(b) > 0; {
+		m, rest, err := next(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.matters(m) {
+			t.Errorf("a message of kind %d that was known already set off a reading", m.kind)
+		}
+		b = rest
+	}
+	before := parse(t, read(t, "interface-down"))
+	if !before.anyMatters(up) {
+		t.Error("the return of an interface set off no reading")
+	}
+	if !s.anyMatters(up[:20]) {
+		t.Error("a datagram that is cut short set off no reading")
+	}
+}
+
+func TestMemoryIsBounded(t *testing.T) {
+	up := read(t, "up")
+	s := snapshot{}
+	for index := range int32(2 * maxLinks) {
+		for b := up; len(b) > 0; {
+			m, rest, err := next(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.kind == rtmNewLink {
+				m.body = bytes.Clone(m.body)
+				m.body[4], m.body[5] = byte(index), byte(index>>8)
+			}
+			s.add(m)
+			b = rest
+		}
+	}
+	if len(s.links) > maxLinks || len(s.defaults) > maxDefaults {
+		t.Errorf("%d links and %d routes are kept", len(s.links), len(s.defaults))
+	}
+}
+
+func TestNothingIsSentWhileDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLink(Options{})
+		if err := l.Wait(t.Context()); err != nil {
+			t.Fatalf("unknown must not wait: %v", err)
+		}
+		l.publish(Up, "test", false)
+		l.publish(Down, "test", false)
+		start := time.Now()
+		done := make(chan error, 1)
+		go func() { done <- l.Wait(t.Context()) }()
+		synctest.Wait()
+		select {
+		case err := <-done:
+			t.Fatalf("Wait returned while the link was down: %v", err)
+		case <-time.After(6 * time.Hour):
+		}
+		l.publish(Up, "test", false)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if late := time.Since(start) - 6*time.Hour; late <= 0 || late > MaxJitter {
+			t.Errorf("the attempt comes %v after the return, want a jitter up to %v", late, MaxJitter)
+		}
+		s := l.Status()
+		if s.Outages != 1 || s.OutageTo.Sub(s.OutageFrom) != 6*time.Hour {
+			t.Errorf("outage is %+v, want one of 6 hours", s)
+		}
+	})
+}
+
+func TestWaitGoesOnWhenTheLinkFlaps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLink(Options{})
+		l.publish(Down, "test", false)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- l.Wait(ctx) }()
+		synctest.Wait()
+		l.publish(Up, "test", false)
+		synctest.Wait()
+		l.publish(Down, "test", false)
+		select {
+		case err := <-done:
+			t.Fatalf("Wait returned though the link went down again during the jitter: %v", err)
+		case <-time.After(time.Hour):
+		}
+		cancel()
+		if err := <-done; err == nil {
+			t.Error("Wait did not tell that it was cancelled")
+		}
+	})
+}
+
+func TestChangedTellsEachChange(t *testing.T) {
+	l := newLink(Options{})
+	closed := func(c <-chan struct{}) bool {
+		select {
+		case <-c:
+			return true
+		default:
+			return false
+		}
+	}
+	c := l.Changed()
+	l.publish(Unknown, "still", false)
+	if closed(c) {
+		t.Error("a change of the reason alone was told")
+	}
+	l.publish(Up, "first", true)
+	if !closed(c) {
+		t.Error("up was not told")
+	}
+	c = l.Changed()
+	l.publish(Up, "another interface", true)
+	if !closed(c) {
+		t.Error("another way out was not told")
+	}
+}
+
+func TestLogHasOneLineForEachChange(t *testing.T) {
+	var log bytes.Buffer
+	l := newLink(Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	for _, state := range []State{Unknown, Unknown, Up, Up, Down, Down, Down, Up} {
+		l.publish(state, "because", false)
+	}
+	if n := strings.Count(log.String(), "\n"); n != 4 {
+		t.Errorf("%d lines, want 4:\n%s", n, log.String())
+	}
+}
+
+func FuzzMessages(f *testing.F) {
+	for _, name := range []string{"empty", "up", "up-ipv6", "two-interfaces", "pod"} {
+		f.Add(read(f, name))
+	}
+	f.Fuzz(func(_ *testing.T, b []byte) {
+		var s snapshot
+		s.anyMatters(b)
+		for len(b) > 0 {
+			m, rest, err := next(b)
+			if err != nil {
+				break
+			}
+			if len(rest) >= len(b) {
+				panic("no progress")
+			}
+			s.matters(m)
+			s.add(m)
+			// The kinds are few; each parser gets each body.
+			for _, kind := range []uint16{rtmNewLink, rtmNewAddr, rtmNewRoute} {
+				m.kind = kind
+				s.add(m)
+			}
+			b = rest
+		}
+		s.judge(nil, true)
+		s.judge([]string{"wan0"}, true)
+	})
+}

@@ -1,0 +1,291 @@
+package link
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"slices"
+)
+
+// The numbers are those of linux/netlink.h, linux/rtnetlink.h, linux/if_link.h and linux/if.h. They are written down here, and
+// not taken from syscall, so that the parser is tested on every system.
+const (
+	nlmsgError   = 2
+	nlmsgDone    = 3
+	nlmsgOverrun = 4
+
+	rtmNewLink  = 16
+	rtmDelLink  = 17
+	rtmGetLink  = 18
+	rtmNewAddr  = 20
+	rtmDelAddr  = 21
+	rtmGetAddr  = 22
+	rtmNewRoute = 24
+	rtmDelRoute = 25
+	rtmGetRoute = 26
+
+	flagRequest = 0x1
+	// flagInterrupted marks a dump during which the table changed.
+	flagInterrupted = 0x10
+	flagDump        = 0x300
+
+	iflaIfname      = 3
+	iflaLinkNetnsID = 37
+	iffUp           = 0x1
+	iffLoopback     = 0x8
+	iffRunning      = 0x40
+
+	ifaDADFailed = 0x08
+	ifaTentative = 0x40
+	// maxScope is RT_SCOPE_SITE; beyond it are the link's and the host's own addresses.
+	maxScope = 200
+
+	rtaOif       = 4
+	rtaMultipath = 9
+	rtnUnicast   = 1
+	// deadRoute is RTNH_F_DEAD, RTNH_F_LINKDOWN and RTM_F_CLONED.
+	deadRoute = 0x1 | 0x10 | 0x200
+
+	headerSize = 16
+
+	maxLinks    = 1024
+	maxDefaults = 64
+)
+
+var errTruncated = errors.New("netlink message is cut short")
+
+// message is one netlink message.
+type message struct {
+	kind, flags uint16
+	seq         uint32
+	body        []byte
+}
+
+// next takes the first message off b.
+func next(b []byte) (m message, rest []byte, err error) {
+	if len(b) < headerSize {
+		return m, nil, errTruncated
+	}
+	size := uint64(binary.NativeEndian.Uint32(b))
+	if size < headerSize || size > uint64(len(b)) {
+		return m, nil, errTruncated
+	}
+	m = message{
+		kind: binary.NativeEndian.Uint16(b[4:]), flags: binary.NativeEndian.Uint16(b[6:]),
+		seq: binary.NativeEndian.Uint32(b[8:]), body: b[headerSize:size],
+	}
+	return m, b[min((size+3)&^3, uint64(len(b))):], nil
+}
+
+// attributes calls yield for each attribute of b. What is cut short ends it: newer kernels may append what is not known here.
+func attributes(b []byte, yield func(kind uint16, value []byte)) {
+	for len(b) >= 4 {
+		size := int(binary.NativeEndian.Uint16(b))
+		if size < 4 || size > len(b) {
+			return
+		}
+		// The upper two bits are flags.
+		yield(binary.NativeEndian.Uint16(b[2:])&0x3fff, b[4:size])
+		b = b[min((size+3)&^3, len(b)):]
+	}
+}
+
+// iface is what matters of an interface.
+type iface struct {
+	name string
+	// up is set with a carrier only; foreign, if its other end is in another network namespace.
+	up, loopback, foreign bool
+	address               bool
+}
+
+// parseLink reads an ifinfomsg with its attributes.
+func parseLink(b []byte) (index int32, i iface, ok bool) {
+	if len(b) < 16 {
+		return 0, i, false
+	}
+	index = int32(binary.NativeEndian.Uint32(b[4:]))
+	flags := binary.NativeEndian.Uint32(b[8:])
+	i.up = flags&iffUp != 0 && flags&iffRunning != 0
+	i.loopback = flags&iffLoopback != 0
+	attributes(b[16:], func(kind uint16, value []byte) {
+		switch kind {
+		case iflaIfname:
+			name, _, _ := bytes.Cut(value, []byte{0})
+			// IFNAMSIZ is 16 with the final zero.
+			i.name = string(name[:min(len(name), 15)])
+		case iflaLinkNetnsID:
+			i.foreign = true
+		}
+	})
+	return index, i, true
+}
+
+// parseAddress reads an ifaddrmsg and reports whether the address leads beyond the link and can be used.
+func parseAddress(b []byte) (index int32, usable, ok bool) {
+	if len(b) < 8 {
+		return 0, false, false
+	}
+	return int32(binary.NativeEndian.Uint32(b[4:])), b[3] <= maxScope && b[2]&(ifaTentative|ifaDADFailed) == 0, true
+}
+
+// parseDefault reads an rtmsg; ok is set for a default route that leads somewhere. Without any index the way out is not told.
+func parseDefault(b []byte) (interfaces []int32, ok bool) {
+	if len(b) < 12 || b[1] != 0 || b[2] != 0 || b[7] != rtnUnicast || binary.NativeEndian.Uint32(b[8:])&deadRoute != 0 {
+		return nil, false
+	}
+	attributes(b[12:], func(kind uint16, value []byte) {
+		switch {
+		case kind == rtaOif && len(value) >= 4:
+			interfaces = append(interfaces, int32(binary.NativeEndian.Uint32(value)))
+		case kind == rtaMultipath:
+			interfaces = append(interfaces, nextHops(value)...)
+		}
+	})
+	return interfaces[:min(len(interfaces), maxDefaults)], true
+}
+
+// nextHops reads the rtnexthop structures of a multipath route.
+func nextHops(b []byte) []int32 {
+	var interfaces []int32
+	for len(b) >= 8 && len(interfaces) < maxDefaults {
+		size := int(binary.NativeEndian.Uint16(b))
+		if size < 8 || size > len(b) {
+			break
+		}
+		if b[2]&(deadRoute&0xff) == 0 {
+			interfaces = append(interfaces, int32(binary.NativeEndian.Uint32(b[4:])))
+		}
+		b = b[min((size+3)&^3, len(b)):]
+	}
+	return interfaces
+}
+
+// snapshot is what the kernel's tables hold.
+type snapshot struct {
+	links map[int32]iface
+	// defaults holds the interfaces of each default route.
+	defaults [][]int32
+}
+
+// add takes one message of a dump into the snapshot.
+func (s *snapshot) add(m message) {
+	switch m.kind {
+	case rtmNewLink:
+		index, i, ok := parseLink(m.body)
+		if ok && len(s.links) < maxLinks {
+			if s.links == nil {
+				s.links = make(map[int32]iface)
+			}
+			s.links[index] = i
+		}
+	case rtmNewAddr:
+		index, usable, ok := parseAddress(m.body)
+		if i, known := s.links[index]; ok && usable && known {
+			i.address = true
+			s.links[index] = i
+		}
+	case rtmNewRoute:
+		if interfaces, ok := parseDefault(m.body); ok && len(s.defaults) < maxDefaults {
+			s.defaults = append(s.defaults, interfaces)
+		}
+	}
+}
+
+// matters reports whether an event can change the verdict. A host with many pods sees an event for each of their
+// interfaces, and a wireless driver one for each scan.
+func (s *snapshot) matters(m message) bool {
+	switch m.kind {
+	case rtmNewLink:
+		index, i, ok := parseLink(m.body)
+		was, known := s.links[index]
+		// A new interface has neither address nor route yet, which come as events of their own.
+		return ok && (known && (was.name != i.name || was.up != i.up) || !known && i.up)
+	case rtmDelLink:
+		index, _, ok := parseLink(m.body)
+		_, known := s.links[index]
+		return ok && known
+	case rtmNewAddr:
+		index, usable, ok := parseAddress(m.body)
+		return ok && usable && !s.links[index].address
+	case rtmDelAddr:
+		_, _, ok := parseAddress(m.body)
+		return ok
+	case rtmNewRoute, rtmDelRoute:
+		// One that is dead now may have been alive.
+		return len(m.body) >= 12 && m.body[1] == 0
+	}
+	return false
+}
+
+// verdict is what a snapshot means.
+type verdict struct {
+	state  State
+	reason string
+	// by lists the interfaces that lead out.
+	by []string
+}
+
+// judge says whether there is a way out. seen says that there was a default route before: without one ever, the receivers
+// may be near or have routes of their own, and nothing is known against trying.
+func (s *snapshot) judge(names []string, seen bool) verdict {
+	byDefault, foreign := s.throughDefaults()
+	if len(names) > 0 {
+		return s.judgeNamed(names, foreign)
+	}
+	switch {
+	case foreign:
+		return verdict{reason: "the default route leaves to another network namespace, as in a pod without host network"}
+	case len(byDefault) > 0:
+		return verdict{state: Up, reason: "default route over " + byDefault[0], by: byDefault}
+	case !seen:
+		return verdict{reason: "no default route so far"}
+	}
+	return verdict{state: Down, reason: "no default route over an interface that is up"}
+}
+
+// throughDefaults returns the interfaces of all default routes that work. foreign is set if all of them leave to another namespace.
+func (s *snapshot) throughDefaults() (by []string, foreign bool) {
+	own := false
+	for _, interfaces := range s.defaults {
+		if len(interfaces) == 0 {
+			by, own = append(by, "?"), true
+		}
+		for _, index := range interfaces {
+			i, known := s.links[index]
+			switch {
+			case !known:
+				// Beyond maxLinks, or newer than the dump of interfaces.
+				by, own = append(by, "?"), true
+			case i.up:
+				by = append(by, i.name)
+				own = own || !i.foreign
+				foreign = foreign || i.foreign
+			}
+		}
+	}
+	slices.Sort(by)
+	return slices.Compact(by), foreign && !own
+}
+
+func (s *snapshot) judgeNamed(names []string, foreign bool) verdict {
+	var by []string
+	exists := false
+	for _, i := range s.links {
+		if slices.Contains(names, i.name) {
+			exists = true
+			if i.up && i.address {
+				by = append(by, i.name)
+			}
+		}
+	}
+	slices.Sort(by)
+	switch {
+	case len(by) > 0:
+		return verdict{state: Up, reason: "interface " + by[0] + " is up", by: by}
+	case !exists && foreign:
+		return verdict{reason: "no interface of link.interfaces can be seen from here, as in a pod without host network"}
+	case len(s.links) >= maxLinks:
+		return verdict{reason: "more interfaces than can be watched"}
+	}
+	return verdict{state: Down, reason: "no interface of link.interfaces is up with an address"}
+}

@@ -1,0 +1,193 @@
+package agent
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/edge-eventer/edge-eventer/agent/link"
+	"github.com/edge-eventer/edge-eventer/agent/watch"
+)
+
+// exposition writes the Prometheus text format 0.0.4. It is all that is needed of a metrics library here: every series is
+// read from a Status at the time of the scrape, so nothing is registered and nothing is kept.
+type exposition struct {
+	b strings.Builder
+}
+
+// family begins a metric. All its samples follow at once.
+func (x *exposition) family(name, kind, help string) {
+	fmt.Fprintf(&x.b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
+}
+
+// sample writes one series. Labels come in pairs of name and value.
+func (x *exposition) sample(name string, value float64, labels ...string) {
+	x.b.WriteString(name)
+	for i := 0; i+1 < len(labels); i += 2 {
+		separator := "{"
+		if i > 0 {
+			separator = ","
+		}
+		fmt.Fprintf(&x.b, "%s%s=%q", separator, labels[i], labels[i+1])
+	}
+	if len(labels) > 0 {
+		x.b.WriteByte('}')
+	}
+	fmt.Fprintf(&x.b, " %v\n", value)
+}
+
+// one writes a metric that has one series.
+func (x *exposition) one(name, kind, help string, value float64) {
+	x.family(name, kind, help)
+	x.sample(name, value)
+}
+
+// The types of metrics used here.
+const (
+	counter = "counter"
+	gauge   = "gauge"
+)
+
+// WriteMetrics writes the status in the Prometheus text format. Labels are receivers' names, watched namespaces and fixed
+// words: their number is bounded by the configuration, never by what events hold.
+func (s *Status) WriteMetrics(w io.Writer) error {
+	var x exposition
+	x.family("edge_eventer_info", gauge, "The agent's version.")
+	x.sample("edge_eventer_info", 1, "version", s.Version)
+	x.one("process_start_time_seconds", gauge, "When the agent started, in Unix seconds.", seconds(s.Started))
+
+	x.family("edge_eventer_events_total", counter, "Event versions that the API server showed, by what became of them.")
+	for _, became := range []struct {
+		result string
+		n      uint64
+	}{{"committed", s.Intake.Committed}, {"filtered", s.Intake.Filtered}, {"known", s.Intake.Known}, {"old", s.Intake.Old}} {
+		x.sample("edge_eventer_events_total", float64(became.n), "result", became.result)
+	}
+	x.one("edge_eventer_commits_total", counter, "Transactions that are on disk.", float64(s.Intake.Commits))
+	x.family("edge_eventer_commit_duration_seconds", "summary", "How long commits took, their fsync included.")
+	x.sample("edge_eventer_commit_duration_seconds_sum", s.Intake.CommitTime.Seconds())
+	x.sample("edge_eventer_commit_duration_seconds_count", float64(s.Intake.Commits))
+	x.family("edge_eventer_filter_hits_total", counter, "Events that a rule of the filter decided on, by its place in the list.")
+	for _, r := range s.Intake.Rules {
+		x.sample("edge_eventer_filter_hits_total", float64(r.Hits), "rule", strconv.Itoa(r.Index))
+	}
+	x.one("edge_eventer_commit_failures_total", counter, "Transactions that the disk refused; they are repeated.", float64(s.Intake.Failures))
+	x.one("edge_eventer_spool_blocked", gauge, "1 while the spool refuses writes.", flag(!s.Intake.BlockedSince.IsZero()))
+	x.one("edge_eventer_spool_file_bytes", gauge, "Size of the spool file.", float64(s.Spool.File))
+	x.one("edge_eventer_spool_used_bytes", gauge, "Bytes of the spool file in use.", float64(s.Spool.Used))
+	x.one("edge_eventer_spool_max_bytes", gauge, "The bound of the spool file, spool.maxBytes.", float64(s.Spool.Max))
+	x.one("edge_eventer_ledger_events", gauge, "Events in the ledger: those that the API server holds.", float64(s.Spool.Ledger))
+
+	x.one("edge_eventer_config_reload_success", gauge, "0 while a changed configuration is refused and the one before is used.", flag(s.Config.Refused.IsZero()))
+	x.one("edge_eventer_config_reload_timestamp_seconds", gauge, "When the configuration in use was read, in Unix seconds.", seconds(s.Config.Loaded))
+
+	s.writeWatch(&x)
+	s.writeReceivers(&x)
+
+	x.one("edge_eventer_link_up", gauge, "1 while there is a way out, or where that cannot be seen.", flag(s.Link.State != link.Down))
+	x.one("edge_eventer_link_outages_total", counter, "How often the way out was lost.", float64(s.Link.Outages))
+	x.family("edge_eventer_budget_used_bytes", gauge, "Bytes over the link in this local day and month, both ways.")
+	x.sample("edge_eventer_budget_used_bytes", float64(s.Budget.Used.Day.Total()), "period", "day")
+	x.sample("edge_eventer_budget_used_bytes", float64(s.Budget.Used.Month.Total()), "period", "month")
+	x.family("edge_eventer_budget_max_bytes", gauge, "The budget of the period; 0: none.")
+	x.sample("edge_eventer_budget_max_bytes", float64(s.Budget.DayMax), "period", "day")
+	x.sample("edge_eventer_budget_max_bytes", float64(s.Budget.MonthMax), "period", "month")
+
+	x.one("process_resident_memory_bytes", gauge, "Resident memory.", float64(s.Memory.Resident))
+	x.one("edge_eventer_memory_anonymous_bytes", gauge, "Resident memory that is not backed by a file: heap and stacks.", float64(s.Memory.Anonymous))
+	x.one("edge_eventer_memory_file_bytes", gauge, "Resident memory that is backed by files: the binary and the spool. It can be reclaimed.", float64(s.Memory.File))
+	x.one("edge_eventer_memory_peak_bytes", gauge, "Peak of the resident memory.", float64(s.Memory.Peak))
+	_, err := io.WriteString(w, x.b.String())
+	return err
+}
+
+func (s *Status) writeWatch(x *exposition) {
+	for _, m := range []struct {
+		name, kind, help string
+		value            func(*watch.NamespaceStatus) float64
+	}{
+		{"edge_eventer_watch_up", gauge, "1 while the API server shows events.", func(n *watch.NamespaceStatus) float64 {
+			return flag(n.Failing == nil && n.State == watch.StateWatching)
+		}},
+		{"edge_eventer_watch_failing_seconds", gauge, "How long the watch has been failing.", func(n *watch.NamespaceStatus) float64 {
+			if n.Failing == nil {
+				return 0
+			}
+			return s.Now.Sub(n.Failing.Since).Seconds()
+		}},
+		{"edge_eventer_watch_last_event_timestamp_seconds", gauge, "When an event was last taken, in Unix seconds; 0: never.", func(n *watch.NamespaceStatus) float64 { return seconds(n.LastEvent) }},
+		{"edge_eventer_watch_last_list_timestamp_seconds", gauge, "When a list was last complete, in Unix seconds; 0: never.", func(n *watch.NamespaceStatus) float64 { return seconds(n.LastList) }},
+		{"edge_eventer_watch_lists_total", counter, "Complete lists.", func(n *watch.NamespaceStatus) float64 { return float64(n.Lists) }},
+		{"edge_eventer_watch_watches_total", counter, "Watches opened.", func(n *watch.NamespaceStatus) float64 { return float64(n.Watches) }},
+		{"edge_eventer_watch_expired_total", counter, "Positions that the API server had forgotten (410).", func(n *watch.NamespaceStatus) float64 { return float64(n.Expired) }},
+		{"edge_eventer_watch_failures_total", counter, "Failures of lists and watches.", func(n *watch.NamespaceStatus) float64 { return float64(n.Failures) }},
+		{"edge_eventer_watch_skipped_events_total", counter, "Events that could not be read.", func(n *watch.NamespaceStatus) float64 { return float64(n.Skipped) }},
+	} {
+		x.family(m.name, m.kind, m.help)
+		for i := range s.Watch {
+			x.sample(m.name, m.value(&s.Watch[i]), "namespace", s.Watch[i].Namespace)
+		}
+	}
+}
+
+func (s *Status) writeReceivers(x *exposition) {
+	for _, m := range []struct {
+		name, kind, help string
+		value            func(*ReceiverStatus) float64
+	}{
+		{"edge_eventer_queue_records", gauge, "Records in the receiver's queue, told and untold.", func(r *ReceiverStatus) float64 { return float64(r.Waiting) }},
+		{"edge_eventer_queue_untold_events", gauge, "Observations that the receiver has not confirmed.", func(r *ReceiverStatus) float64 { return float64(r.Untold) }},
+		{"edge_eventer_queue_bytes", gauge, "Bytes of the records in the receiver's queue.", func(r *ReceiverStatus) float64 { return float64(r.Bytes) }},
+		{"edge_eventer_queue_oldest_age_seconds", gauge, "Age of the oldest record in the queue; 0: it is empty.", func(r *ReceiverStatus) float64 {
+			if r.Oldest.IsZero() {
+				return 0
+			}
+			return max(0, s.Now.Sub(r.Oldest).Seconds())
+		}},
+		{"edge_eventer_dead_letters", gauge, "Messages that the receiver refused for good and that are kept.", func(r *ReceiverStatus) float64 { return float64(r.Dead) }},
+		{"edge_eventer_delivered_events_total", counter, "Observations that the receiver confirmed.", func(r *ReceiverStatus) float64 { return float64(r.Delivery.Delivered) }},
+		{"edge_eventer_receiver_refused", gauge, "1 while the receiver refuses every message.", func(r *ReceiverStatus) float64 { return flag(!r.Delivery.RefusedSince.IsZero()) }},
+		{"edge_eventer_last_delivery_timestamp_seconds", gauge, "When the receiver last confirmed a message, in Unix seconds; 0: never.", func(r *ReceiverStatus) float64 { return seconds(r.Delivery.LastDelivered) }},
+	} {
+		x.family(m.name, m.kind, m.help)
+		for i := range s.Receivers {
+			x.sample(m.name, m.value(&s.Receivers[i]), "receiver", s.Receivers[i].Name)
+		}
+	}
+	x.family("edge_eventer_attempts_total", counter, "Requests to the receiver by outcome.")
+	for _, r := range s.Receivers {
+		// All outcomes are shown from the start, so that rates need no first sample.
+		for _, outcome := range []string{"ok", "retry", "bad_payload", "bad_target"} {
+			x.sample("edge_eventer_attempts_total", float64(r.Delivery.Attempts[outcome]), "receiver", r.Name, "outcome", outcome)
+		}
+	}
+	x.family("edge_eventer_lost_events_total", counter, "Observations lost on the way to the receiver, by cause.")
+	for _, r := range s.Receivers {
+		byCause := make(map[string]uint64)
+		for _, l := range r.Losses {
+			byCause[l.Cause] = l.Events
+		}
+		for _, cause := range slices.Sorted(maps.Keys(byCause)) {
+			x.sample("edge_eventer_lost_events_total", float64(byCause[cause]), "receiver", r.Name, "cause", cause)
+		}
+	}
+}
+
+func flag(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// seconds returns the Unix time, 0 for the zero time.
+func seconds(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1000
+}

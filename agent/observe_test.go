@@ -1,0 +1,67 @@
+package agent
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edge-eventer/edge-eventer/agent/watch"
+	"github.com/edge-eventer/edge-eventer/spool"
+)
+
+// everything is a status that shows every metric.
+func everything() *Status {
+	return &Status{
+		Version: "v1", Started: time.Now(), Now: time.Now(), Cluster: "shop-1",
+		Watch:     []watch.NamespaceStatus{{}},
+		Receivers: []ReceiverStatus{{Name: "ops", Type: "feishu", Losses: []spool.Loss{{Cause: spool.Evicted, Events: 1}}}},
+	}
+}
+
+func TestDashboardAndAlertsNameOnlyMetricsThatExist(t *testing.T) {
+	exist := make(map[string]bool)
+	for line := range strings.Lines(metricsOf(t, everything())) {
+		if !strings.HasPrefix(line, "#") {
+			exist[line[:strings.IndexAny(line, "{ ")]] = true
+		}
+	}
+	metric := regexp.MustCompile(`\b(?:edge_eventer|process)_[a-z0-9_]+`)
+	for _, path := range []string{"../manifests/grafana/edge-eventer.json", "../manifests/alerts/edge-eventer.yaml"} {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		named := metric.FindAllString(string(data), -1)
+		if len(named) < 8 {
+			t.Errorf("%s names only %d metrics: the test sees nothing", path, len(named))
+		}
+		for _, name := range named {
+			if !exist[name] {
+				t.Errorf("%s names %s, which the agent does not show", path, name)
+			}
+		}
+	}
+	data, err := os.ReadFile("../manifests/grafana/edge-eventer.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !json.Valid(data) {
+		t.Error("the dashboard is no JSON")
+	}
+}
+
+// TestAlertRulesAreValid asks promtool where it is installed (Debian: prometheus).
+func TestAlertRulesAreValid(t *testing.T) {
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Log("promtool is not installed: only the names were checked")
+		return
+	}
+	if out, err := exec.CommandContext(t.Context(), promtool, "check", "rules", "../manifests/alerts/edge-eventer.yaml").CombinedOutput(); err != nil {
+		t.Errorf("promtool: %v\n%s", err, out)
+	}
+}

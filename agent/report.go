@@ -1,0 +1,81 @@
+package agent
+
+import (
+	"fmt"
+
+	"github.com/edge-eventer/edge-eventer/agent/control"
+)
+
+// Report returns the status as the document that the status command and the status page show.
+func (s *Status) Report() control.Status {
+	r := control.Status{
+		Version: s.Version, Cluster: s.Cluster, Started: s.Started, Now: s.Now,
+		Problems: s.Problems(),
+		Notes:    s.notes(),
+		Link:     s.Link.State.String(), LinkSince: s.Link.Since, LinkChanges: s.Link.Outages,
+		Budget: &control.Budget{
+			Level: s.Budget.Level.String(),
+			Day:   int64(s.Budget.Used.Day.Total()), DayMax: s.Budget.DayMax,
+			Month: int64(s.Budget.Used.Month.Total()), MonthMax: s.Budget.MonthMax,
+			Forecast: s.Budget.Forecast,
+		},
+		Watch: []control.Watch{},
+		Intake: control.Intake{
+			Seen: s.Intake.Seen, Known: s.Intake.Known, Old: s.Intake.Old, Filtered: s.Intake.Filtered, Committed: s.Intake.Committed,
+		},
+		Spool: control.Spool{
+			Path: s.Spool.Path, File: s.Spool.File, Used: s.Spool.Used, Max: s.Spool.Max, BlockedSince: s.Intake.BlockedSince,
+		},
+		Receivers: []control.Receiver{},
+		Config:    s.Config,
+		Memory:    control.Memory{Resident: s.Memory.Resident, Anonymous: s.Memory.Anonymous, Peak: s.Memory.Peak},
+	}
+	r.Ready = len(r.Problems) == 0
+	if r.Problems == nil {
+		r.Problems = []string{}
+	}
+	for _, n := range s.Watch {
+		w := control.Watch{
+			Namespace: n.Namespace, State: string(n.State), Since: n.Since,
+			LastEvent: n.LastEvent, LastList: n.LastList, LastAnswer: n.LastAnswer,
+		}
+		if n.Failing != nil {
+			w.FailingSince, w.Failure = n.Failing.Since, n.Failing.Err.Error()
+		}
+		r.Watch = append(r.Watch, w)
+	}
+	for i := range s.Receivers {
+		r.Receivers = append(r.Receivers, s.Receivers[i].report())
+	}
+	return r
+}
+
+func (r *ReceiverStatus) report() control.Receiver {
+	d := &r.Delivery
+	c := control.Receiver{
+		Name: r.Name, Type: r.Type, State: d.State, Since: d.Since, Next: d.Next,
+		Records: r.Waiting, Untold: r.Untold, Bytes: r.Bytes, Oldest: r.Oldest, Dead: r.Dead,
+		RefusedSince: d.RefusedSince, LastError: d.LastError, LastDelivered: d.LastDelivered,
+		Delivered: d.Delivered, Attempts: d.Attempts,
+	}
+	for _, l := range r.Losses {
+		c.Losses = append(c.Losses, control.Loss{Cause: l.Cause, Incidents: l.Records, Events: l.Events, Since: l.Since})
+	}
+	return c
+}
+
+// notes lists, as sentences, what an operator should know and what keeps no event from its way.
+func (s *Status) notes() []string {
+	var notes []string
+	if !s.Config.Refused.IsZero() {
+		notes = append(notes, "the changed configuration was refused, the one before stays: "+s.Config.Mistakes)
+	}
+	notes = append(notes, s.NeedsRestart...)
+	for _, r := range s.Receivers {
+		if r.Type == "" {
+			notes = append(notes, fmt.Sprintf("queue %s has no receiver: %d records and %d dead letters wait; configure it again, or spool drop --receiver %s",
+				r.Name, r.Waiting, r.Dead, r.Name))
+		}
+	}
+	return notes
+}

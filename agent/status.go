@@ -1,0 +1,223 @@
+package agent
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/edge-eventer/edge-eventer/agent/budget"
+	"github.com/edge-eventer/edge-eventer/agent/control"
+	"github.com/edge-eventer/edge-eventer/agent/filter"
+	"github.com/edge-eventer/edge-eventer/agent/link"
+	"github.com/edge-eventer/edge-eventer/agent/watch"
+	"github.com/edge-eventer/edge-eventer/spool"
+)
+
+// Status is what the agent is doing. It is what /metrics, /readyz and the status command show.
+type Status struct {
+	Version string
+	Started time.Time
+	Now     time.Time
+	// Cluster is the configured name.
+	Cluster string
+	// Watch has one entry per watched namespace; none before the agent has signed in.
+	Watch []watch.NamespaceStatus
+	// SignInError says what keeps the agent from signing in; empty: it has.
+	SignInError string
+	Intake      IntakeStatus
+	Spool       SpoolStatus
+	// Receivers are those of the configuration, in its order, and then, with an empty Type, the queues on disk that have none.
+	Receivers []ReceiverStatus
+	Link      link.Status
+	Budget    BudgetStatus
+	Memory    MemoryStatus
+	// Config says how the last reading of the configuration ended.
+	Config control.Configuration
+	// NeedsRestart lists, as sentences, what a reload read and could not put to use.
+	NeedsRestart []string
+}
+
+// IntakeStatus counts what the watch showed, in event versions, since the agent started.
+type IntakeStatus struct {
+	// Seen = Known (taken before) + Old (before startupLookback) + Filtered + Committed.
+	Seen, Known, Old, Filtered, Committed uint64
+	// Critical are those of Committed whose severity is critical.
+	Critical uint64
+	// Commits are transactions, Failures those that the disk refused; CommitTime is how long the commits took together.
+	Commits, Failures uint64
+	CommitTime        time.Duration
+	// Rules are the filter's rules and how often each decided.
+	Rules []filter.Count
+	// BlockedSince is when the spool began to refuse writes; zero: it does not.
+	BlockedSince time.Time
+}
+
+// SpoolStatus is the size of the spool in bytes.
+type SpoolStatus struct {
+	// Path of the file.
+	Path            string
+	File, Used, Max int64
+	// Ledger is the number of events in the ledger.
+	Ledger int
+}
+
+// ReceiverStatus is the queue of one receiver and what its delivery is doing.
+type ReceiverStatus struct {
+	Name, Type string
+	// Waiting is the number of records in the queue, among them incidents that were told and are remembered until they are
+	// over; Untold counts the observations that were not delivered; Bytes is the size of the records.
+	Waiting int
+	Untold  uint64
+	Bytes   int64
+	// Oldest is when the oldest record arrived; zero: the queue is empty.
+	Oldest time.Time
+	// Dead is the number of dead letters.
+	Dead int
+	// Losses are those since the spool was made, by cause.
+	Losses   []spool.Loss
+	Delivery DeliveryStatus
+}
+
+// BudgetStatus is what went over the link, in bytes both ways.
+type BudgetStatus struct {
+	Level            budget.Level
+	Used             budget.Usage
+	DayMax, MonthMax int64
+	// Forecast is what the month will have used at its end; 0 while that cannot be said.
+	Forecast int64
+	// Receivers are the accounts of the receivers.
+	Receivers map[string]budget.Usage
+}
+
+// MemoryStatus is the process's memory in bytes, from /proc/self/status; 0 where there is none.
+type MemoryStatus struct {
+	Resident, Anonymous, File, Peak int64
+}
+
+// Status returns what the agent is doing. It may be called at any time while Run runs.
+func (a *Agent) Status() (Status, error) {
+	a.mu.Lock()
+	s := Status{
+		Version:      a.options.Version,
+		Started:      a.started,
+		Now:          time.Now(),
+		Cluster:      a.current.Cluster,
+		SignInError:  a.signInError,
+		Memory:       readMemory("/proc/self/status"),
+		Config:       a.reading,
+		NeedsRestart: a.needsRestart,
+	}
+	if a.link != nil {
+		s.Link = a.link.Status()
+	}
+	s.Budget = BudgetStatus{
+		Level: a.budget.Level(), Used: a.budget.Used(), DayMax: a.budget.Limit(budget.Day), MonthMax: a.budget.Limit(budget.Month),
+		Receivers: a.budget.Receivers(),
+	}
+	s.Budget.Forecast, _ = a.budget.Forecast()
+	parts, deliveries := a.parts, a.deliveries()
+	if a.watcher != nil {
+		s.Watch = a.watcher.Status().Namespaces
+	}
+	s.Spool.Path, s.Spool.Max = a.config.Spool.Path, a.config.Spool.MaxBytes
+	a.mu.Unlock()
+	if parts == nil {
+		return s, errNotStarted
+	}
+	s.Intake = parts.intake.stats.status()
+	s.Intake.Rules = parts.intake.rulesHit()
+	s.Spool.File, s.Spool.Used = parts.spool.Size()
+	err := parts.spool.View(func(tx *spool.Tx) error {
+		s.Spool.Ledger = tx.LedgerLen()
+		configured := make(map[string]bool)
+		for _, d := range deliveries {
+			configured[d.name] = true
+			r := queueStatus(tx, d.name)
+			r.Type, r.Delivery = d.kind, d.Status()
+			s.Receivers = append(s.Receivers, r)
+		}
+		for _, name := range tx.Receivers() {
+			if r := queueStatus(tx, name); !configured[name] && r.Waiting+r.Dead > 0 {
+				s.Receivers = append(s.Receivers, r)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return s, fmt.Errorf("read spool: %w", err)
+	}
+	return s, nil
+}
+
+func queueStatus(tx *spool.Tx, name string) ReceiverStatus {
+	q := tx.Queue(name)
+	r := ReceiverStatus{
+		Name: name, Waiting: q.Len(), Untold: q.Untold(), Bytes: q.Bytes(), Dead: q.DeadLen(), Losses: q.TotalLosses(),
+	}
+	if oldest, ok := q.Oldest(); ok {
+		r.Oldest = oldest.Added
+	}
+	return r
+}
+
+func (s *intakeStats) status() IntakeStatus {
+	status := IntakeStatus{
+		Seen: s.seen.Load(), Known: s.known.Load(), Old: s.old.Load(), Filtered: s.filtered.Load(),
+		Committed: s.committed.Load(), Critical: s.critical.Load(), Commits: s.commits.Load(), Failures: s.failures.Load(),
+		CommitTime: time.Duration(s.commitNanos.Load()),
+	}
+	if since := s.blockedSince.Load(); since != 0 {
+		status.BlockedSince = time.Unix(0, since)
+	}
+	return status
+}
+
+// readMemory reads the lines of proc(5) status that tell the memory budget.
+func readMemory(path string) (m MemoryStatus) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return m
+	}
+	fields := map[string]*int64{"VmRSS": &m.Resident, "RssAnon": &m.Anonymous, "RssFile": &m.File, "VmHWM": &m.Peak}
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(line, ":")
+		if field := fields[name]; field != nil {
+			kib, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+			*field = kib << 10
+		}
+	}
+	return m
+}
+
+// Problems lists, as sentences, why the agent is not ready: the watch does not see, the spool cannot be written, a receiver
+// refuses. The link being away is none: that is what the spool is for.
+func (s *Status) Problems() []string {
+	var problems []string
+	if s.SignInError != "" {
+		problems = append(problems, "cannot sign in to the cluster: "+s.SignInError)
+	}
+	for _, n := range s.Watch {
+		where := "all namespaces"
+		if n.Namespace != "" {
+			where = "namespace " + n.Namespace
+		}
+		switch {
+		case n.Failing != nil && n.Failing.Unseen:
+			problems = append(problems, fmt.Sprintf("no sight of %s since %s: %v", where, n.Failing.Since.UTC().Format(time.RFC3339), n.Failing.Err))
+		case n.LastAnswer.IsZero():
+			problems = append(problems, "the API server has not answered yet for "+where)
+		}
+	}
+	if !s.Intake.BlockedSince.IsZero() {
+		problems = append(problems, "the spool refuses writes since "+s.Intake.BlockedSince.UTC().Format(time.RFC3339))
+	}
+	for _, r := range s.Receivers {
+		if !r.Delivery.RefusedSince.IsZero() {
+			problems = append(problems, fmt.Sprintf("receiver %s refuses every message since %s: %s", r.Name,
+				r.Delivery.RefusedSince.UTC().Format(time.RFC3339), r.Delivery.LastError))
+		}
+	}
+	return problems
+}

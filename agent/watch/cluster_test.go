@@ -1,0 +1,296 @@
+package watch
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/edge-eventer/edge-eventer/agent/clustertest"
+)
+
+// Each of these watches a namespace of its own as the agent's ServiceAccount, which may get, list and watch events and
+// nothing else.
+
+// warnings makes n events and returns their names.
+func warnings(t *testing.T, c *clustertest.Cluster, namespace, prefix string, n int) []string {
+	t.Helper()
+	return c.CreateEvents(t, n, clustertest.EventTemplate{Namespace: namespace, Prefix: prefix})
+}
+
+// wantAll waits until each observation of each event that the API server has was taken, and fails if one was taken twice.
+func wantAll(t *testing.T, c *clustertest.Cluster, namespace string, sink *ledgerSink) {
+	t.Helper()
+	events, _ := c.Events(t, namespace, "Warning")
+	want := make(map[string]int32, len(events))
+	for i := range events {
+		want[events[i].Name] = events[i].Count
+	}
+	sink.wait(t, fmt.Sprintf("the arrival of %d events", len(want)), func(s *ledgerSink) bool {
+		for name, count := range want {
+			if s.taken[name] < count {
+				return false
+			}
+		}
+		return true
+	})
+	taken, _, _ := sink.snapshot()
+	for name, n := range taken {
+		if n != want[name] {
+			t.Errorf("event %s: %d observations taken, the API server has %d", name, n, want[name])
+		}
+	}
+}
+
+// agent watches a namespace as the agent's ServiceAccount.
+func agent(t *testing.T, c *clustertest.Cluster, namespace string, sink *ledgerSink, o Options) (w *Watcher, stop func()) {
+	t.Helper()
+	o.Namespaces = []string{namespace}
+	if o.Kubeconfig == "" {
+		o.Kubeconfig = c.AgentKubeconfig
+	}
+	o.timing.backoffMin, o.timing.backoffMax = 100*time.Millisecond, 2*time.Second
+	w, err := New(o, sink)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w, runUntil(t, w)
+}
+
+// watching waits for a watch that works.
+func watching(t *testing.T, w *Watcher) {
+	t.Helper()
+	eventually(t, "a watch", func() bool { s := w.Status().Namespaces[0]; return s.State == StateWatching && s.Failing == nil })
+}
+
+func TestTwentyThousandEventsAtStartAreEachTakenOnce(t *testing.T) {
+	c, ns := clustertest.Shared(t), "many"
+	names := warnings(t, c, ns, "event", 20_000)
+	// Normal events are left out by the API server.
+	c.CreateEvents(t, 100, clustertest.EventTemplate{Namespace: ns, Prefix: "normal", Type: "Normal", Reason: "Pulled"})
+	sink := newLedgerSink()
+	begin := time.Now()
+	w, stop := agent(t, c, ns, sink, Options{})
+	sink.wait(t, "the list", func(s *ledgerSink) bool { return s.position != "" })
+	t.Logf("listed in %v", time.Since(begin))
+	wantAll(t, c, ns, sink)
+	watching(t, w)
+	c.PatchEvent(t, ns, names[7], 5)
+	wantAll(t, c, ns, sink)
+	stop()
+	_, pages, _ := sink.snapshot()
+	// There is one page more when Normal events are behind the last Warning.
+	if fewest := 20_000 / DefaultPageSize; len(pages) < fewest || len(pages) > fewest+1 || slices.ContainsFunc(pages[1:], func(p Page) bool { return p.First }) {
+		t.Errorf("%d pages, want %d of one list", len(pages), 20_000/DefaultPageSize)
+	}
+}
+
+func TestExpiredEventsAreShownAsDeletedAndMoveThePosition(t *testing.T) {
+	c, ns := clustertest.Shared(t), "deleted"
+	names := warnings(t, c, ns, "event", 5)
+	sink := newLedgerSink()
+	var deleted atomic.Int32
+	sink.onWatched = func(c Change) error {
+		if c.Deleted && c.Event.UID != "" {
+			deleted.Add(1)
+		}
+		return nil
+	}
+	w, stop := agent(t, c, ns, sink, Options{})
+	watching(t, w)
+	listed := sink.at()
+	c.DeleteEvents(t, ns, names[:3]...)
+	eventually(t, "the end of three events", func() bool { return deleted.Load() == 3 })
+	stop()
+	if now := sink.at(); now == listed || wentBack(now, listed) {
+		t.Errorf("position was %s and is %s", listed, now)
+	}
+}
+
+func TestContinueTokenThatExpiresInMidListLosesNothing(t *testing.T) {
+	c, ns := clustertest.Shared(t), "expired"
+	names := warnings(t, c, ns, "event", 500)
+	sink := newLedgerSink()
+	pages := 0
+	sink.onList = func(Page) error {
+		if pages++; pages == 4 {
+			c.PatchEvent(t, ns, names[0], 3)
+			c.PatchEvent(t, ns, names[499], 2)
+			warnings(t, c, ns, "another", 3)
+			c.Compact(t)
+		}
+		return nil
+	}
+	w, stop := agent(t, c, ns, sink, Options{PageSize: 50})
+	watching(t, w)
+	wantAll(t, c, ns, sink)
+	if s := w.Status().Namespaces[0]; s.Expired != 1 || s.Lists != 1 {
+		t.Errorf("%d tokens expired, %d lists complete, want 1 and 1", s.Expired, s.Lists)
+	}
+	stop()
+}
+
+func TestStoppedAndStartedAgain(t *testing.T)                 { stoppedAndStarted(t, false) }
+func TestStoppedAndStartedAgainAfterACompaction(t *testing.T) { stoppedAndStarted(t, true) }
+
+func stoppedAndStarted(t *testing.T, compacted bool) {
+	c, ns := clustertest.Shared(t), fmt.Sprintf("stopped-%t", compacted)
+	names := warnings(t, c, ns, "event", 60)
+	sink := newLedgerSink()
+	w, stop := agent(t, c, ns, sink, Options{PageSize: 25})
+	watching(t, w)
+	warnings(t, c, ns, "watched", 20)
+	wantAll(t, c, ns, sink)
+	stop()
+	warnings(t, c, ns, "meanwhile", 50)
+	c.PatchEvent(t, ns, names[3], 9)
+	if compacted {
+		c.Compact(t)
+	}
+	w, stop = agent(t, c, ns, sink, Options{PageSize: 25})
+	watching(t, w)
+	wantAll(t, c, ns, sink)
+	stop()
+	s := w.Status().Namespaces[0]
+	t.Logf("lists %d, watches %d, expired %d, failures %d", s.Lists, s.Watches, s.Expired, s.Failures)
+	if listed := sink.lists() > 1; listed != compacted {
+		t.Errorf("listed after the start: %t, want %t", listed, compacted)
+	}
+}
+
+func TestAPIServerKilledAndRestarted(t *testing.T) {
+	restarted(t, clustertest.APIServer, false)
+}
+
+func TestAPIServerKilledAndRestartedAfterACompaction(t *testing.T) {
+	restarted(t, clustertest.APIServer, true)
+}
+
+// TestDatastoreRestarted also stands for old events that come back: kine counts each TTL anew.
+func TestDatastoreRestarted(t *testing.T) { restarted(t, clustertest.Datastore, false) }
+
+func TestDatastoreRestartedAndCompacted(t *testing.T) { restarted(t, clustertest.Datastore, true) }
+
+func restarted(t *testing.T, component string, compacted bool) {
+	c, ns := clustertest.Shared(t), fmt.Sprintf("restarted-%s-%t", component, compacted)
+	names := warnings(t, c, ns, "event", 60)
+	sink := newLedgerSink()
+	w, stop := agent(t, c, ns, sink, Options{PageSize: 25})
+	watching(t, w)
+	wantAll(t, c, ns, sink)
+	c.Kill(t, component)
+	if component == clustertest.APIServer {
+		eventually(t, "the loss of the API server", func() bool {
+			f := w.Status().Namespaces[0].Failing
+			return f != nil && f.Unseen
+		})
+	}
+	if compacted && component != clustertest.Datastore {
+		c.Compact(t)
+	}
+	c.StartComponent(t, component)
+	if compacted && component == clustertest.Datastore {
+		c.Compact(t)
+	}
+	warnings(t, c, ns, "later", 30)
+	c.PatchEvent(t, ns, names[3], 9)
+	wantAll(t, c, ns, sink)
+	watching(t, w)
+	warnings(t, c, ns, "last", 5)
+	wantAll(t, c, ns, sink)
+	s := w.Status().Namespaces[0]
+	t.Logf("lists %d, watches %d, expired %d, failures %d", s.Lists, s.Watches, s.Expired, s.Failures)
+	stop()
+}
+
+func TestAPIServerThatHangsIsNoticed(t *testing.T) {
+	c, ns := clustertest.Shared(t), "paused"
+	warnings(t, c, ns, "event", 10)
+	sink := newLedgerSink()
+	var o Options
+	o.timing.pingAfter, o.timing.pingTimeout = 2*time.Second, 2*time.Second
+	w, stop := agent(t, c, ns, sink, o)
+	watching(t, w)
+	c.Pause(t, clustertest.APIServer)
+	eventually(t, "the loss of the API server", func() bool { f := w.Status().Namespaces[0].Failing; return f != nil && f.Unseen })
+	c.Resume(t, clustertest.APIServer)
+	warnings(t, c, ns, "later", 10)
+	wantAll(t, c, ns, sink)
+	watching(t, w)
+	stop()
+}
+
+func TestRevokedTokenIsSaidAndReplacedByTheNewFile(t *testing.T) {
+	c, ns := clustertest.Shared(t), "revoked"
+	warnings(t, c, ns, "event", 10)
+	sink := newLedgerSink()
+	var log logBuffer
+	w, stop := agent(t, c, ns, sink, Options{Logger: log.logger()})
+	watching(t, w)
+	c.Revoke(t)
+	c.Restart(t, clustertest.APIServer) // The open watch is not asked again who it is.
+	eventually(t, "the refusal", func() bool {
+		f := w.Status().Namespaces[0].Failing
+		return f != nil && f.Reason == "unauthorized"
+	})
+	warnings(t, c, ns, "unseen", 10)
+	c.NewToken(t, time.Hour)
+	wantAll(t, c, ns, sink)
+	watching(t, w)
+	if !strings.Contains(log.String(), "the API server refused the credential (401 Unauthorized)") {
+		t.Errorf("log:\n%s", &log)
+	}
+	t.Logf("log:\n%s", &log)
+	stop()
+}
+
+// The API server in the next tests is real; what it does not do on demand comes from the proxy.
+
+func TestFaultsOfAWatchLoseNothingAndRepeatNothing(t *testing.T) {
+	c := clustertest.Shared(t)
+	for name, fault := range map[string]clustertest.Fault{
+		"gone-status": clustertest.Gone(), "gone-frame": clustertest.GoneInStream(), "silent": clustertest.SilentClose(),
+		"reset": clustertest.Break(), "cut": clustertest.CutInFrame(1), "busy": clustertest.TooManyRequests(time.Second),
+		"unauthorized": clustertest.Unauthorized(), "forbidden": clustertest.Forbidden(), "error": clustertest.InternalError(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			ns := "fault-" + name
+			proxy, sink := c.FaultProxy(t), newLedgerSink()
+			names := warnings(t, c, ns, "event", 20)
+			w, stop := agent(t, c, ns, sink, Options{Kubeconfig: proxy.Kubeconfig(t), PageSize: 10})
+			watching(t, w)
+			wantAll(t, c, ns, sink)
+			// The watch ends, the next two fail, and meanwhile there is news.
+			proxy.Arm(clustertest.Watch, 2, fault)
+			proxy.CutConnections()
+			warnings(t, c, ns, "later", 10)
+			c.PatchEvent(t, ns, names[3], 4)
+			wantAll(t, c, ns, sink)
+			watching(t, w)
+			warnings(t, c, ns, "last", 3)
+			wantAll(t, c, ns, sink)
+			stop()
+			if n := len(proxy.Requests(clustertest.Any)); n > 40 {
+				t.Errorf("%d requests", n)
+			}
+		})
+	}
+}
+
+func TestFrozenLinkToTheAPIServerIsNoticed(t *testing.T) {
+	c, ns := clustertest.Shared(t), "frozen"
+	proxy, sink := c.FaultProxy(t), newLedgerSink()
+	warnings(t, c, ns, "event", 20)
+	o := Options{Kubeconfig: proxy.Kubeconfig(t)}
+	o.timing.pingAfter, o.timing.pingTimeout = 2*time.Second, 2*time.Second
+	w, stop := agent(t, c, ns, sink, o)
+	watching(t, w)
+	proxy.Freeze(false)
+	warnings(t, c, ns, "later", 10)
+	wantAll(t, c, ns, sink)
+	watching(t, w)
+	stop()
+	proxy.Thaw()
+}

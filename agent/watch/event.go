@@ -1,0 +1,164 @@
+package watch
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"github.com/edge-eventer/edge-eventer/notify"
+)
+
+const (
+	// maxMessage is how many bytes of a message are kept. Through core/v1 the API server takes messages of any length.
+	maxMessage = 16 << 10
+	// maxField is how many bytes of any other text are kept. Names have at most 253, reasons 128 through events.k8s.io.
+	maxField = 1 << 10
+)
+
+// wireEvent is a core/v1 Event as JSON, without what no receiver uses: managedFields alone are half of an event.
+// The names are those of k8s.io/api/core/v1, types.go; ReportingController is called reportingComponent there.
+type wireEvent struct {
+	Metadata struct {
+		Name              string   `json:"name"`
+		Namespace         string   `json:"namespace"`
+		UID               string   `json:"uid"`
+		ResourceVersion   string   `json:"resourceVersion"`
+		CreationTimestamp wireTime `json:"creationTimestamp"`
+	} `json:"metadata"`
+	InvolvedObject wireReference `json:"involvedObject"`
+	Reason         string        `json:"reason"`
+	Message        string        `json:"message"`
+	Source         struct {
+		Component string `json:"component"`
+		Host      string `json:"host"`
+	} `json:"source"`
+	FirstTimestamp wireTime `json:"firstTimestamp"`
+	LastTimestamp  wireTime `json:"lastTimestamp"`
+	Count          int32    `json:"count"`
+	Type           string   `json:"type"`
+	EventTime      wireTime `json:"eventTime"`
+	Series         *struct {
+		Count            int32    `json:"count"`
+		LastObservedTime wireTime `json:"lastObservedTime"`
+	} `json:"series"`
+	Action              string         `json:"action"`
+	Related             *wireReference `json:"related"`
+	ReportingController string         `json:"reportingComponent"`
+	ReportingInstance   string         `json:"reportingInstance"`
+}
+
+type wireReference struct {
+	Kind            string `json:"kind"`
+	Namespace       string `json:"namespace"`
+	Name            string `json:"name"`
+	UID             string `json:"uid"`
+	APIVersion      string `json:"apiVersion"`
+	ResourceVersion string `json:"resourceVersion"`
+	FieldPath       string `json:"fieldPath"`
+}
+
+// wireTime is a metav1.Time or MicroTime. null, and what is no time, is the zero time: an event is worth telling even
+// if one of its five times is not.
+type wireTime struct{ time.Time }
+
+func (t *wireTime) UnmarshalJSON(b []byte) error {
+	t.Time = time.Time{}
+	var s string
+	if json.Unmarshal(b, &s) == nil && s != "" {
+		if parsed, err := time.Parse(time.RFC3339Nano, s); err == nil {
+			t.Time = parsed.UTC()
+		}
+	}
+	return nil
+}
+
+// decodeEvent reads a core/v1 Event of a list; nil stands for one that was too large. alreadyCut is how much of its
+// message the scanner left out.
+func decodeEvent(data []byte, alreadyCut int) (notify.Event, error) {
+	if data == nil {
+		return notify.Event{}, errTooLarge
+	}
+	var w wireEvent
+	if err := unmarshal(data, &w); err != nil {
+		return notify.Event{}, fmt.Errorf("decode event: %w", err)
+	}
+	return w.event(alreadyCut)
+}
+
+// unmarshal leaves a field empty that is of a wrong type.
+func unmarshal(data []byte, v any) error {
+	err := json.Unmarshal(data, v)
+	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return nil
+	}
+	return err
+}
+
+// event converts. An event without UID or with a resourceVersion that is no number cannot be told from others, and is an
+// error.
+func (w *wireEvent) event(alreadyCut int) (notify.Event, error) {
+	if w.Metadata.UID == "" {
+		return notify.Event{}, fmt.Errorf("event %.64q has no uid", w.Metadata.Name)
+	}
+	if _, err := ParseResourceVersion(w.Metadata.ResourceVersion); err != nil {
+		return notify.Event{}, fmt.Errorf("event %.64q: %w", w.Metadata.Name, err)
+	}
+	e := notify.Event{
+		ObjectMeta: notify.ObjectMeta{
+			Name:              field(w.Metadata.Name),
+			Namespace:         field(w.Metadata.Namespace),
+			UID:               field(w.Metadata.UID),
+			ResourceVersion:   w.Metadata.ResourceVersion,
+			CreationTimestamp: w.Metadata.CreationTimestamp.Time,
+		},
+		InvolvedObject:      w.InvolvedObject.reference(),
+		Reason:              field(w.Reason),
+		Message:             cut(w.Message, maxMessage, alreadyCut),
+		Source:              notify.EventSource{Component: field(w.Source.Component), Host: field(w.Source.Host)},
+		FirstTimestamp:      w.FirstTimestamp.Time,
+		LastTimestamp:       w.LastTimestamp.Time,
+		Count:               w.Count,
+		Type:                field(w.Type),
+		EventTime:           w.EventTime.Time,
+		Action:              field(w.Action),
+		ReportingController: field(w.ReportingController),
+		ReportingInstance:   field(w.ReportingInstance),
+	}
+	if w.Series != nil {
+		e.Series = &notify.EventSeries{Count: w.Series.Count, LastObservedTime: w.Series.LastObservedTime.Time}
+	}
+	if w.Related != nil {
+		related := w.Related.reference()
+		e.Related = &related
+	}
+	return e, nil
+}
+
+func (w *wireReference) reference() notify.ObjectReference {
+	return notify.ObjectReference{
+		Kind:            field(w.Kind),
+		Namespace:       field(w.Namespace),
+		Name:            field(w.Name),
+		UID:             field(w.UID),
+		APIVersion:      field(w.APIVersion),
+		ResourceVersion: field(w.ResourceVersion),
+		FieldPath:       field(w.FieldPath),
+	}
+}
+
+func field(s string) string { return cut(s, maxField, 0) }
+
+// cut shortens s to at most limit bytes on a rune boundary and says behind it how many bytes are missing, those that
+// were left out before included. encoding/json has already replaced what is not UTF-8.
+func cut(s string, limit, alreadyCut int) string {
+	if len(s) <= limit {
+		return s
+	}
+	end := limit
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return fmt.Sprintf("%s… (%d more bytes)", s[:end], len(s)-end+alreadyCut)
+}

@@ -1,0 +1,235 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// State is what a namespace's watch is doing.
+type State string
+
+// The states of a watch.
+const (
+	// StateWaiting is a pause after a failure, or before the first request.
+	StateWaiting State = "waiting"
+	// StateListing is from the first request of a list, or of a check whether the position is still good, to its end.
+	StateListing State = "listing"
+	// StateWatching is while a watch is open.
+	StateWatching State = "watching"
+)
+
+// Status is how the watch stands.
+type Status struct {
+	// Namespaces has one entry for each watched namespace, or one with the name "" for all.
+	Namespaces []NamespaceStatus
+}
+
+// NamespaceStatus is how the watch of one namespace stands. A zero time means never.
+type NamespaceStatus struct {
+	Namespace string
+	State     State
+	// Since is when State began.
+	Since time.Time
+	// LastEvent is when the sink last took an event from a list or a watch.
+	LastEvent time.Time
+	// LastList is when a list was last complete.
+	LastList time.Time
+	// LastAnswer is when the API server last showed anything: a page, the start of a watch, a frame.
+	LastAnswer time.Time
+
+	// Failing is nil while all is well.
+	Failing *Failing
+
+	// Lists, Watches, Frames, Expired and Failures count what was begun, taken and met since the start: complete lists, opened
+	// watches, frames of watches, answers that a position or a continue token is too old (410), and all failures.
+	Lists, Watches, Frames, Expired, Failures uint64
+	// Skipped counts events that could not be read: without UID or resourceVersion, no JSON, or too large.
+	Skipped uint64
+}
+
+// Failing is a streak of failures.
+type Failing struct {
+	// Since is when the first failure of the streak was met.
+	Since time.Time
+	// Count is how many there were.
+	Count int
+	// Unseen says that the API server shows no events: it is away, refuses, or does not answer. It is false when the failure is
+	// the sink's, or when only a position expired.
+	Unseen bool
+	// Reason is the last failure as one of a fixed set of words, for a metric's label: unauthorized, forbidden, throttled,
+	// refused, unreachable, stalled, expired, closed, malformed, sink.
+	Reason string
+	// Err is the last failure.
+	Err error
+}
+
+var (
+	errStalled = errors.New("no byte arrived for too long")
+	errOverdue = errors.New("the API server did not end the request in time")
+	// errClosedAtOnce: a 200 that ends at once without a frame is how some API servers answer a position that is too old
+	// (kubernetes/kubernetes#104171).
+	errClosedAtOnce = errors.New("the watch was closed at once without a word")
+)
+
+// sinkError is an error of the sink.
+type sinkError struct{ err error }
+
+func (e *sinkError) Error() string { return e.err.Error() }
+func (e *sinkError) Unwrap() error { return e.err }
+
+// malformedError is an answer that is no list or no watch.
+type malformedError struct{ err error }
+
+func (e *malformedError) Error() string { return e.err.Error() }
+func (e *malformedError) Unwrap() error { return e.err }
+
+func malformed(format string, args ...any) error { return &malformedError{fmt.Errorf(format, args...)} }
+
+// step is what failed.
+type step string
+
+const (
+	stepPosition step = "read the position"
+	stepList     step = "list"
+	stepWatch    step = "watch"
+)
+
+// reason sorts a failure into a word and a sentence for the operator.
+func reason(namespace string, s step, err error) (word, sentence string) {
+	if _, ok := errors.AsType[*sinkError](err); ok {
+		return "sink", "events cannot be taken"
+	}
+	if refusal, ok := errors.AsType[*apiError](err); ok {
+		switch {
+		case gone(err):
+			return "expired", "the API server keeps forgetting the position before it is reached"
+		case refusal.Code == http.StatusUnauthorized:
+			return "unauthorized", "the API server refused the credential (401 Unauthorized): it is expired, revoked or of another cluster"
+		case refusal.Code == http.StatusForbidden:
+			where := "in all namespaces"
+			if namespace != "" {
+				where = "in namespace " + namespace
+			}
+			return "forbidden", fmt.Sprintf("the agent may not %s events %s (403 Forbidden): it needs get, list and watch on events", s, where)
+		case refusal.Code == http.StatusTooManyRequests:
+			return "throttled", "the API server is too busy (429 Too Many Requests)"
+		}
+		return "refused", fmt.Sprintf("the API server answered %d", refusal.Code)
+	}
+	if _, ok := errors.AsType[*malformedError](err); ok {
+		return "malformed", "the API server's answer cannot be read"
+	}
+	switch {
+	case errors.Is(err, errStalled), errors.Is(err, errOverdue), errors.Is(err, context.DeadlineExceeded):
+		return "stalled", "the API server does not answer in time"
+	case errors.Is(err, errClosedAtOnce):
+		return "closed", "the API server keeps closing the watch at once"
+	}
+	return "unreachable", "the API server cannot be reached"
+}
+
+// health keeps the status of a namespace and logs when it changes.
+type health struct {
+	logger *slog.Logger
+
+	mu   sync.Mutex
+	s    NamespaceStatus
+	step step
+	told bool
+}
+
+func newHealth(namespace string, logger *slog.Logger) *health {
+	return &health{
+		logger: logger,
+		s:      NamespaceStatus{Namespace: namespace, State: StateWaiting, Since: time.Now()},
+	}
+}
+
+func (h *health) status() NamespaceStatus {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.s
+	if s.Failing != nil {
+		failing := *s.Failing
+		s.Failing = &failing
+	}
+	return s
+}
+
+// note changes the counters.
+func (h *health) note(change func(*NamespaceStatus)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	change(&h.s)
+}
+
+func (h *health) set(state State) {
+	h.note(func(s *NamespaceStatus) {
+		if s.State != state {
+			s.State, s.Since = state, time.Now()
+		}
+	})
+}
+
+// failed counts a failure. A first one, and one of another kind than the one before, is logged; but a position that
+// expired, and a watch that was closed, is all in the day's work until it happens three times in a row.
+func (h *health) failed(s step, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	h.s.Failures++
+	word, sentence := reason(h.s.Namespace, s, err)
+	usual := word == "expired" || word == "closed"
+	if word == "expired" {
+		h.s.Expired++
+	}
+	if h.s.Failing == nil {
+		h.s.Failing = &Failing{Since: now}
+		h.told = false
+	}
+	f := h.s.Failing
+	f.Count++
+	changed := f.Reason != word
+	f.Reason, f.Err, f.Unseen = word, fmt.Errorf("%s: %w", sentence, err), word != "sink" && !usual
+	h.step = s
+	switch {
+	case usual && f.Count < 3:
+		h.logger.Debug("watch position is too old, listing again", "namespace", h.s.Namespace, "err", err)
+	case usual && f.Count > 3 && h.told, !usual && !changed:
+	default:
+		h.told = true
+		h.logger.Warn(sentence+"; trying again", "namespace", h.s.Namespace, "step", string(s), "err", err)
+	}
+}
+
+// answered notes a good answer to a list request. It ends a streak of failed lists, but not one of failed watches: that
+// the API server may be listed is no news then.
+func (h *health) answered() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.s.LastAnswer = time.Now()
+	if h.step == stepList && (h.s.Failing == nil || h.s.Failing.Reason != "expired") {
+		h.over("the API server shows events again")
+	}
+}
+
+// healthy notes a watch that works.
+func (h *health) healthy() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.over("events are watched again")
+}
+
+func (h *health) over(sentence string) {
+	f := h.s.Failing
+	h.s.Failing, h.step = nil, ""
+	if f != nil && h.told {
+		h.logger.Info(sentence, "namespace", h.s.Namespace,
+			"failures", f.Count, "after", time.Since(f.Since).Round(time.Millisecond))
+	}
+}

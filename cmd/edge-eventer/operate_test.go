@@ -1,0 +1,280 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/edge-eventer/edge-eventer/agent/control"
+	"github.com/edge-eventer/edge-eventer/agent/incident"
+	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/spool"
+)
+
+// desk is a directory with a configuration and a spool, and no agent.
+type desk struct {
+	t      *testing.T
+	config string
+	spool  string
+}
+
+func newDesk(t *testing.T, receivers ...string) *desk {
+	t.Helper()
+	dir := t.TempDir()
+	d := &desk{t: t, config: filepath.Join(dir, "config.yaml"), spool: filepath.Join(dir, "spool.db")}
+	text := fmt.Sprintf("cluster: shop-1\nspool: {path: %s}\nserver: {listen: \"\"}\nreceivers:\n- %s\n", d.spool, strings.Join(receivers, "\n- "))
+	if err := os.WriteFile(d.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// run runs a command as a shell would and returns what it printed.
+func (d *desk) run(in string, wantCode int, args ...string) (out, errOut string) {
+	d.t.Helper()
+	var o, e bytes.Buffer
+	if code := run(args, strings.NewReader(in), &o, &e); code != wantCode {
+		d.t.Fatalf("edge-eventer %s: exit code %d, want %d\n%s%s", strings.Join(args, " "), code, wantCode, &o, &e)
+	}
+	return o.String(), e.String()
+}
+
+// put stores n incidents for ops, of which the first is a dead letter.
+func (d *desk) put(n int) {
+	d.t.Helper()
+	s, err := spool.Open(spool.Options{Path: d.spool})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer s.Close()
+	err = s.Update(func(tx *spool.Tx) error {
+		for i := range n {
+			name := fmt.Sprintf("web%d", i)
+			in, due, _ := incident.Policy{GroupWait: time.Second, ResolveAfter: time.Hour}.Fold(nil, &incident.Observation{
+				Event: notify.Event{
+					InvolvedObject: notify.ObjectReference{Kind: "Pod", Namespace: "shop", Name: name},
+					Reason:         "BackOff", Message: "\x1b]0;owned\a\x1b[31mBack-off\nrestarting", Count: 2, Type: "Warning",
+				},
+				Workload: name, New: 2, At: time.Now(),
+			})
+			if err := tx.Queue("ops").Put(spool.Record{Key: incident.Key("shop", "Pod", name, "BackOff"), Due: due, Untold: in.Untold(), Body: in.Append(nil)}); err != nil {
+				return err
+			}
+		}
+		return tx.Queue("ops").Bury(incident.Key("shop", "Pod", "web0", "BackOff"), "too long", []byte("no"), time.Now())
+	})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+const stdoutReceiver = "{name: ops, type: stdout}"
+
+func TestSpoolIsInspectedAndRepairedWithoutAnAgent(t *testing.T) {
+	d := newDesk(t, stdoutReceiver)
+	d.put(3)
+	out, _ := d.run("", exitOK, "spool", "ls", "--config", d.config)
+	if !utf8.ValidString(out) {
+		t.Errorf("a name was cut within a character:\n%s", out)
+	}
+	if lines := strings.Count(out, "\n"); lines != 4 || !strings.Contains(out, "dead") {
+		t.Errorf("ls printed:\n%s", out)
+	}
+	out, _ = d.run("", exitOK, "spool", "export", "--config", d.config)
+	dead := ""
+	for line := range strings.Lines(out) {
+		var e control.Entry
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("export: %v in %s", err, line)
+		}
+		if e.Dead {
+			dead = e.ID
+		}
+	}
+	out, _ = d.run("", exitOK, "spool", "show", "--config", d.config, dead[:8])
+	if !strings.Contains(out, `"reason": "too long"`) || !strings.Contains(out, `"workload": "web0"`) {
+		t.Errorf("show printed:\n%s", out)
+	}
+	out, _ = d.run("", exitOK, "spool", "retry", "--config", d.config, "--receiver", "ops")
+	if out != "1 incidents with 2 events are due now\n" {
+		t.Errorf("retry printed: %s", out)
+	}
+	d.run("", exitFailed, "spool", "show", "--config", d.config, "0123456789")
+}
+
+func TestDropAsksFirst(t *testing.T) {
+	d := newDesk(t, stdoutReceiver)
+	d.put(3)
+	_, asked := d.run("no\n", exitFailed, "spool", "drop", "--config", d.config, "--receiver", "ops")
+	if !strings.Contains(asked, "all 3 incidents of ops") || !strings.Contains(asked, "nothing was dropped") {
+		t.Errorf("it asked: %s", asked)
+	}
+	out, _ := d.run("", exitOK, "spool", "ls", "--config", d.config)
+	if strings.Count(out, "\n") != 4 {
+		t.Errorf("after a no, ls prints:\n%s", out)
+	}
+	d.run("yes\n", exitOK, "spool", "drop", "--config", d.config, "--receiver", "ops")
+	d.put(2)
+	d.run("", exitOK, "spool", "drop", "--config", d.config, "--receiver", "ops", "--yes")
+	if out, _ := d.run("", exitOK, "spool", "ls", "--config", d.config); strings.Count(out, "\n") != 1 {
+		t.Errorf("after two drops, ls prints:\n%s", out)
+	}
+}
+
+func TestEventTextIsHarmlessOnATerminal(t *testing.T) {
+	d := newDesk(t, stdoutReceiver)
+	d.put(2)
+	out, _ := d.run("", exitOK, "spool", "ls", "--config", d.config)
+	if strings.ContainsAny(out, "\x1b\a") {
+		t.Errorf("ls prints control characters: %q", out)
+	}
+	for line := range strings.Lines(out) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > width {
+			t.Errorf("a line has %d columns: %s", n, line)
+		}
+	}
+}
+
+func TestSpoolCommandMakesNoSpool(t *testing.T) {
+	d := newDesk(t, stdoutReceiver)
+	_, errOut := d.run("", exitFailed, "spool", "ls", "--config", d.config)
+	if !strings.Contains(errOut, "there is no spool") {
+		t.Errorf("it says: %s", errOut)
+	}
+	if _, err := os.Stat(d.spool); !os.IsNotExist(err) {
+		t.Errorf("a spool was made: %v", err)
+	}
+}
+
+func TestStatusSaysThatNoAgentRuns(t *testing.T) {
+	d := newDesk(t, stdoutReceiver)
+	_, errOut := d.run("", exitFailed, "status", "--config", d.config)
+	if !strings.HasPrefix(errOut, "NOT WORKING: no agent is running here") {
+		t.Errorf("it says: %s", errOut)
+	}
+}
+
+func TestStatusAnswersInItsFirstLines(t *testing.T) {
+	now := time.Now()
+	base := control.Status{
+		Version: "v1", Cluster: "shop-1", Now: now, Started: now.Add(-26 * time.Hour), Ready: true, Link: "up",
+		Watch: []control.Watch{{State: "watching", LastEvent: now.Add(-3 * time.Minute)}},
+		Receivers: []control.Receiver{
+			{Name: "ops", Type: "feishu", State: "idle", LastDelivered: now.Add(-time.Hour)},
+			{Name: "a-receiver-with-a-very-long-name", Type: "webhook", State: "idle"},
+		},
+	}
+	for _, c := range []struct {
+		name  string
+		stage func(*control.Status)
+		first string
+		then  string
+	}{
+		{"sound", func(*control.Status) {}, "WORKING  shop-1", ""},
+		{"link away", func(s *control.Status) {
+			s.Receivers[0].State, s.Receivers[0].LastError, s.Receivers[0].Next = "backoff", "cannot be reached: connection refused", now.Add(time.Minute)
+			s.Receivers[0].Untold, s.Link = 12, "down"
+		}, "WORKING, link away  shop-1: 12 events wait on disk", "ops: cannot be reached"},
+		{"receiver away", func(s *control.Status) {
+			s.Receivers[0].State, s.Receivers[0].LastError, s.Receivers[0].Next = "backoff", "not available (HTTP status 503)", now.Add(time.Minute)
+			s.Receivers[0].Untold = 12
+		}, "WORKING, not delivering  shop-1: 12 events wait on disk", "ops: not available"},
+		{"bot removed", func(s *control.Status) {
+			s.Ready, s.Problems = false, []string{"receiver ops refuses every message since today: the bot was removed from the group (code 19001)"}
+			s.Receivers[0].RefusedSince = now
+		}, "NOT WORKING  shop-1", "receiver ops refuses every message"},
+		{"API server away", func(s *control.Status) {
+			s.Ready, s.Problems = false, []string{"no sight of all namespaces since today: " + strings.Repeat("connection refused ", 40)}
+		}, "NOT WORKING  shop-1", "no sight of all namespaces"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := base
+			s.Receivers = append([]control.Receiver(nil), base.Receivers...)
+			c.stage(&s)
+			var p painter
+			text := p.status(&s)
+			lines := strings.Split(text, "\n")
+			if lines[0] != c.first || !strings.Contains(lines[1], c.then) {
+				t.Errorf("it begins with\n%s\n%s", lines[0], lines[1])
+			}
+			for _, line := range lines {
+				if n := utf8.RuneCountInString(line); n > width {
+					t.Errorf("a line has %d columns: %s", n, line)
+				}
+			}
+			if strings.Contains(text, "\x1b") {
+				t.Error("colours without a terminal")
+			}
+		})
+	}
+}
+
+func TestSendTestTellsTheVerdict(t *testing.T) {
+	code := http.StatusOK
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(code)
+		fmt.Fprint(w, "that went \x1b[1mwrong")
+	}))
+	defer server.Close()
+	d := newDesk(t, "{name: hook, type: webhook, url: '"+server.URL+"/token-1234'}", stdoutReceiver)
+	out, _ := d.run("", exitOK, "send-test", "--config", d.config, "--receiver", "hook")
+	if out != "hook (webhook): delivered, the receiver confirmed it\n" {
+		t.Errorf("it says: %s", out)
+	}
+	code = http.StatusForbidden
+	out, _ = d.run("", exitFailed, "send-test", "--config", d.config, "--receiver", "hook")
+	if !strings.HasPrefix(out, "hook (webhook): NOT DELIVERED") || strings.Contains(out, "token-1234") || strings.Contains(out, "\x1b") {
+		t.Errorf("it says: %q", out)
+	}
+	_, errOut := d.run("", exitUsage, "send-test", "--config", d.config, "--receiver", "nobody")
+	if !strings.Contains(errOut, "hook ops") {
+		t.Errorf("it says: %s", errOut)
+	}
+}
+
+const eventJSON = `{"metadata":{"name":"web.1","namespace":"shop","uid":"u-1","resourceVersion":"7"},
+"involvedObject":{"kind":"Pod","namespace":"shop","name":"web-7d9f8c6b5d-x2x4z"},"reason":"BackOff","message":"say \"hello\"","count":4,"type":"Warning",
+"firstTimestamp":"2026-11-21T04:58:24Z","lastTimestamp":"2026-11-21T05:02:27Z"}`
+
+func TestRenderPrintsTheRequestWithoutSecrets(t *testing.T) {
+	d := newDesk(t, "{name: hook, type: webhook, url: 'http://127.0.0.1:1/token-1234', headers: {Authorization: 'Bearer token-1234'}, body: {text: '{{ .Reason }} {{ .Message }}'}}")
+	out, _ := d.run(eventJSON, exitOK, "render", "--config", d.config)
+	if !strings.HasPrefix(out, "POST\n") || !strings.Contains(out, `{"text":"BackOff say \"hello\""}`) || strings.Contains(out, "token-1234") {
+		t.Errorf("it prints:\n%s", out)
+	}
+	_, errOut := d.run("no event", exitUsage, "render", "--config", d.config, "--receiver", "hook")
+	if !strings.Contains(errOut, "is no event") {
+		t.Errorf("it says: %s", errOut)
+	}
+}
+
+func TestLogFlagsAreChecked(t *testing.T) {
+	d := newDesk(t, stdoutReceiver)
+	_, errOut := d.run("", exitUsage, "run", "--config", d.config, "--log-format", "xml")
+	if !strings.Contains(errOut, "auto, text or json") {
+		t.Errorf("it says: %s", errOut)
+	}
+	_, errOut = d.run("", exitUsage, "run", "--config", d.config, "--log-level", "loud")
+	if !strings.Contains(errOut, "loud") {
+		t.Errorf("it says: %s", errOut)
+	}
+}
+
+func TestNullDeviceIsNoTerminal(t *testing.T) {
+	f, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if isTerminal(f) {
+		t.Error("/dev/null counts as a terminal")
+	}
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/edge-eventer/edge-eventer/agent/config"
+	"github.com/edge-eventer/edge-eventer/agent/incident"
+	"github.com/edge-eventer/edge-eventer/agent/watch"
+	"github.com/edge-eventer/edge-eventer/notify"
+)
+
+// maxInput bounds the event that is read: etcd takes no object larger than 1.5 MiB.
+const maxInput = 2 << 20
+
+func render(args []string, s streams) int {
+	flags := flag.NewFlagSet("render", flag.ContinueOnError)
+	path := flags.String("config", defaultConfig, "configuration `FILE`")
+	name := flags.String("receiver", "", "the receiver, `NAME`; may be left out if there is only one")
+	simple := flags.Bool("simple", false, "the plain form that is tried when the receiver refused the full one")
+	if code, ok := parse(flags, args, s, 0); !ok {
+		return code
+	}
+	c, code := loadConfig(*path, s)
+	if c == nil {
+		return code
+	}
+	i := slices.IndexFunc(c.Receivers, func(r config.Receiver) bool { return r.Name == *name })
+	if *name == "" && len(c.Receivers) == 1 {
+		i = 0
+	}
+	if i < 0 {
+		return noReceiver(c, *name, s)
+	}
+	data, err := io.ReadAll(io.LimitReader(s.in, maxInput))
+	if err != nil {
+		fmt.Fprintln(s.err, "edge-eventer render: read the event:", err)
+		return exitFailed
+	}
+	event, err := watch.DecodeEvent(data)
+	if err != nil {
+		fmt.Fprintln(s.err, "edge-eventer render: standard input is no event (kubectl get event NAME -o json):", err)
+		return exitUsage
+	}
+	form := notify.Full
+	if *simple {
+		form = notify.Simple
+	}
+	if err := renderEvent(c, &c.Receivers[i], &event, form, s.out); err != nil {
+		fmt.Fprintln(s.err, "edge-eventer render:", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+func renderEvent(c *config.Config, r *config.Receiver, event *notify.Event, form notify.Form, out io.Writer) error {
+	settings := r.Notify(c)
+	receiver, err := notify.New(settings)
+	if err != nil {
+		return err
+	}
+	defer receiver.Close()
+	now := time.Now()
+	policy := incident.Policy{
+		PerEvent: r.Fold == "event", GroupWait: r.GroupWait, GroupInterval: r.GroupInterval,
+		RepeatInterval: r.RepeatInterval, ResolveAfter: r.ResolveAfter,
+	}
+	in, _, _ := policy.Fold(nil, &incident.Observation{
+		Event:    *event,
+		Workload: watch.WorkloadName(event.InvolvedObject.Kind, event.InvolvedObject.Name),
+		New:      uint32(max(1, event.Observed())), At: now,
+	})
+	request, err := receiver.Render(&notify.Message{
+		Now:       now,
+		Incidents: []notify.Incident{in.Alert(policy, c.Cluster, c.SeverityOf(event.Reason))},
+	}, form)
+	if err != nil {
+		return err
+	}
+	// The URL is a secret and is not printed.
+	fmt.Fprintln(out, request.Method)
+	for _, key := range slices.Sorted(maps.Keys(request.Header)) {
+		fmt.Fprintf(out, "%s: %s\n", key, request.Header[key])
+	}
+	if request.Topic != "" {
+		fmt.Fprintf(out, "(topic: %s)\n", request.Topic)
+	}
+	_, err = fmt.Fprintf(out, "\n%s\n", request.Body)
+	return err
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"time"
+
+	"github.com/edge-eventer/edge-eventer/agent/config"
+	"github.com/edge-eventer/edge-eventer/notify"
+)
+
+func sendTest(args []string, s streams) int {
+	flags := flag.NewFlagSet("send-test", flag.ContinueOnError)
+	path := flags.String("config", defaultConfig, "configuration `FILE`")
+	name := flags.String("receiver", "", "only this receiver, `NAME`; default: all")
+	if code, ok := parse(flags, args, s, 0); !ok {
+		return code
+	}
+	c, code := loadConfig(*path, s)
+	if c == nil {
+		return code
+	}
+	found := false
+	for i := range c.Receivers {
+		r := &c.Receivers[i]
+		if *name != "" && r.Name != *name {
+			continue
+		}
+		found = true
+		if err := sendSample(context.Background(), c, r, s); err != nil {
+			fmt.Fprintf(s.out, "%s (%s): NOT DELIVERED: %s\n", r.Name, r.Type, verdict(err))
+			code = exitFailed
+			continue
+		}
+		fmt.Fprintf(s.out, "%s (%s): delivered, the receiver confirmed it\n", r.Name, r.Type)
+	}
+	if !found {
+		return noReceiver(c, *name, s)
+	}
+	return code
+}
+
+func noReceiver(c *config.Config, name string, s streams) int {
+	fmt.Fprintf(s.err, "edge-eventer: there is no receiver %q; the configuration has:", name)
+	for _, r := range c.Receivers {
+		fmt.Fprintf(s.err, " %s", r.Name)
+	}
+	fmt.Fprintln(s.err)
+	return exitUsage
+}
+
+func sendSample(ctx context.Context, c *config.Config, r *config.Receiver, s streams) error {
+	settings := r.Notify(c)
+	settings.Output = s.out
+	receiver, err := notify.New(settings)
+	if err != nil {
+		return err
+	}
+	defer receiver.Close()
+	request, err := receiver.Render(notify.Sample(settings, time.Now()), notify.Full)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, r.Timeout, fmt.Errorf("no answer within %s", r.Timeout))
+	defer cancel()
+	return receiver.Send(ctx, request)
+}
+
+// verdict says what an error means and what the agent would do.
+func verdict(err error) string {
+	failure, ok := errors.AsType[*notify.Error](err)
+	if !ok {
+		return err.Error()
+	}
+	var then string
+	switch failure.Outcome {
+	case notify.Retry:
+		then = "the agent would try again later"
+	case notify.BadPayload:
+		then = "the receiver refuses this message, and may take others"
+	case notify.BadTarget:
+		then = "the receiver refuses every message: correct its configuration"
+	}
+	text := failure.Error() + "; " + then
+	if len(failure.Answer) > 0 {
+		text += "\n  it answered: " + cut(clean(string(failure.Answer)), 400)
+	}
+	return text
+}

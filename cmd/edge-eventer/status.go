@@ -1,0 +1,371 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+
+	"github.com/edge-eventer/edge-eventer/agent/config"
+	"github.com/edge-eventer/edge-eventer/agent/control"
+)
+
+const (
+	// width is that of a serial console. No line of the status is longer.
+	width = 80
+	// redraw is how often --watch asks.
+	redraw = 2 * time.Second
+)
+
+func showStatus(args []string, s streams) int {
+	flags := flag.NewFlagSet("status", flag.ContinueOnError)
+	path := flags.String("config", defaultConfig, "configuration `FILE`, which names the spool")
+	format := flags.String("o", "text", "`FORMAT`: text or json")
+	watch := flags.Bool("watch", false, "draw again every 2 seconds until interrupted")
+	if code, ok := parse(flags, args, s, 0); !ok {
+		return code
+	}
+	if *format != "text" && *format != "json" {
+		fmt.Fprintf(s.err, "edge-eventer status: -o takes text or json, not %q\n", *format)
+		return exitUsage
+	}
+	c, code := loadConfig(*path, s)
+	if c == nil {
+		return code
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	client := control.NewClient(control.SocketPath(c.Spool.Path))
+	defer client.Close()
+	p := painter{colours: colours(s.out)}
+	for {
+		status, err := client.Status(ctx)
+		if *watch && *format == "text" && p.colours {
+			// Home and clear to the end, so that nothing flickers.
+			fmt.Fprint(s.out, "\x1b[H\x1b[J")
+		}
+		switch {
+		case ctx.Err() != nil:
+			return exitOK
+		case err != nil:
+			fmt.Fprintln(s.err, "NOT WORKING:", err)
+			for _, line := range whyNot(ctx, c, err) {
+				fmt.Fprintln(s.err, " ", line)
+			}
+			if !*watch {
+				return exitFailed
+			}
+		case *format == "json":
+			if err := json.NewEncoder(s.out).Encode(status); err != nil {
+				fmt.Fprintln(s.err, "edge-eventer status:", err)
+				return exitFailed
+			}
+		default:
+			fmt.Fprint(s.out, p.status(&status))
+		}
+		if !*watch {
+			return exitOK
+		}
+		select {
+		case <-time.After(redraw):
+		case <-ctx.Done():
+			return exitOK
+		}
+	}
+}
+
+// loadConfig returns the configuration, or nil and the exit code after its mistakes were printed.
+func loadConfig(path string, s streams) (*config.Config, int) {
+	c, err := config.Load(path)
+	if err != nil {
+		fmt.Fprintf(s.err, "edge-eventer: %s: the configuration is refused\n%v\n", path, err)
+		return nil, exitUsage
+	}
+	return c, exitOK
+}
+
+// whyNot says what an agent that does not answer on its socket says of itself: while it cannot open its spool, only the HTTP
+// port is there.
+func whyNot(ctx context.Context, c *config.Config, err error) []string {
+	if !errors.Is(err, control.ErrNotRunning) || c.Server.Listen == "" {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(c.Server.Listen)
+	if err != nil {
+		return nil
+	}
+	if host == "" || host == "0.0.0.0" || host == "::" {
+		host = "localhost"
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
+	if err != nil {
+		return nil
+	}
+	// A proxy of the environment has no business with the agent beside us.
+	answer, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
+	if err != nil {
+		return []string{"look at: systemctl status edge-eventer, journalctl -u edge-eventer -n 50"}
+	}
+	defer answer.Body.Close()
+	body, _ := io.ReadAll(io.LimitReader(answer.Body, 4<<10))
+	return []string{"something answers on " + c.Server.Listen + ": " + clean(string(body))}
+}
+
+// colours reports whether w shows colours: a terminal, and nobody who wants none (no-color.org).
+func colours(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && isTerminal(f) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+// isTerminal also tells a terminal from /dev/null, which is a character device too.
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
+// painter draws the status for a person.
+type painter struct {
+	colours bool
+	b       strings.Builder
+}
+
+const (
+	red    = "31;1"
+	yellow = "33"
+	green  = "32;1"
+)
+
+func (p *painter) paint(colour, text string) string {
+	if !p.colours {
+		return text
+	}
+	return "\x1b[" + colour + "m" + text + "\x1b[0m"
+}
+
+// line writes one line, cut to the width. Colours do not count.
+func (p *painter) line(colour, format string, args ...any) {
+	text := cut(fmt.Sprintf(format, args...), width)
+	if colour != "" {
+		text = p.paint(colour, text)
+	}
+	p.b.WriteString(text + "\n")
+}
+
+// sentence writes a text of any length as lines that fit, indented.
+func (p *painter) sentence(colour, mark, text string) {
+	for i, part := range wrap(clean(text), width-4) {
+		if i > 0 {
+			mark = " "
+		}
+		p.line(colour, "  %s %s", mark, part)
+	}
+}
+
+// status answers first whether it works, and if not, why.
+func (p *painter) status(s *control.Status) string {
+	p.b.Reset()
+	refused, failing, waiting := 0, 0, uint64(0)
+	for _, r := range s.Receivers {
+		waiting += r.Untold
+		switch {
+		case !r.RefusedSince.IsZero():
+			refused++
+		case r.State == "backoff":
+			failing++
+		}
+	}
+	switch {
+	case !s.Ready:
+		p.line(red, "NOT WORKING  %s", s.Cluster)
+		for _, problem := range s.Problems {
+			p.sentence(red, "!", problem)
+		}
+	case failing > 0 || s.Link == "down":
+		what := "not delivering"
+		if s.Link == "down" {
+			what = "link away"
+		}
+		p.line(yellow, "WORKING, %s  %s: %d events wait on disk", what, s.Cluster, waiting)
+		for _, r := range s.Receivers {
+			if r.State == "backoff" {
+				p.sentence(yellow, "!", fmt.Sprintf("%s: %s; next attempt in %s", r.Name, r.LastError, ago(r.Next.Sub(s.Now))))
+			}
+		}
+	default:
+		p.line(green, "WORKING  %s", s.Cluster)
+	}
+	for _, note := range s.Notes {
+		p.sentence(yellow, "*", note)
+	}
+	p.line("", "")
+	p.line("", "agent     %s, up %s, memory %s (peak %s)", s.Version, ago(s.Now.Sub(s.Started)), size(s.Memory.Resident), size(s.Memory.Peak))
+	for _, w := range s.Watch {
+		p.watch(s, w)
+	}
+	p.line("", "events    %d committed, %d filtered, %d already known, %d too old", s.Intake.Committed, s.Intake.Filtered, s.Intake.Known, s.Intake.Old)
+	p.line("", "spool     %s of %s used, file %s", size(s.Spool.Used), size(s.Spool.Max), size(s.Spool.File))
+	link := s.Link
+	if !s.LinkSince.IsZero() {
+		link += " since " + ago(s.Now.Sub(s.LinkSince))
+	}
+	p.line("", "link      %s", link)
+	if b := s.Budget; b != nil && b.DayMax+b.MonthMax > 0 {
+		p.line("", "budget    %s: today %s%s, month %s%s%s", b.Level, size(b.Day), of(b.DayMax), size(b.Month), of(b.MonthMax), forecast(b))
+	} else if b != nil {
+		p.line("", "traffic   today %s, month %s%s, no budget", size(b.Day), size(b.Month), forecast(b))
+	}
+	p.line("", "")
+	p.line("", "%-18s %-9s %7s %7s %5s %6s  %s", "RECEIVER", "STATE", "WAITING", "OLDEST", "DEAD", "LOST", "LAST DELIVERED")
+	for i := range s.Receivers {
+		p.receiver(s, &s.Receivers[i])
+	}
+	return p.b.String()
+}
+
+func (p *painter) watch(s *control.Status, w control.Watch) {
+	where := "all namespaces"
+	if w.Namespace != "" {
+		where = w.Namespace
+	}
+	last := "no event yet"
+	if !w.LastEvent.IsZero() {
+		last = "last event " + ago(s.Now.Sub(w.LastEvent)) + " ago"
+	}
+	if !w.FailingSince.IsZero() {
+		p.line(red, "watch     %s: failing for %s", where, ago(s.Now.Sub(w.FailingSince)))
+		p.sentence(red, "!", w.Failure)
+		return
+	}
+	p.line("", "watch     %s: %s, %s", where, w.State, last)
+}
+
+func (p *painter) receiver(s *control.Status, r *control.Receiver) {
+	state, colour := r.State, ""
+	switch {
+	case r.Type == "":
+		state, colour = "no config", yellow
+	case !r.RefusedSince.IsZero():
+		state, colour = "REFUSED", red
+	case state == "backoff":
+		state, colour = "retrying", yellow
+	}
+	oldest, last := "-", "never"
+	if !r.Oldest.IsZero() && r.Untold > 0 {
+		oldest = ago(s.Now.Sub(r.Oldest))
+	}
+	if !r.LastDelivered.IsZero() {
+		last = ago(s.Now.Sub(r.LastDelivered)) + " ago"
+	}
+	var lost uint64
+	for _, l := range r.Losses {
+		lost += l.Events
+	}
+	p.line(colour, "%-18s %-9s %7d %7s %5d %6d  %s", cut(r.Name, 18), state, r.Untold, oldest, r.Dead, lost, last)
+	if r.LastError != "" {
+		p.sentence(colour, " ", r.LastError)
+	}
+	for _, l := range r.Losses {
+		p.sentence("", " ", fmt.Sprintf("lost (%s): %d events in %d incidents since %s", l.Cause, l.Events, l.Incidents, l.Since.UTC().Format(time.DateOnly)))
+	}
+}
+
+// cut shortens text to n characters.
+func cut(text string, n int) string {
+	if utf8.RuneCountInString(text) <= n {
+		return text
+	}
+	return string([]rune(text)[:n-1]) + "…"
+}
+
+// wrap breaks text into lines of at most n characters, at spaces where there are any, and into at most 6 of them.
+func wrap(text string, n int) []string {
+	var lines []string
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		for utf8.RuneCountInString(word) > n {
+			if line != "" {
+				lines, line = append(lines, line), ""
+			}
+			lines = append(lines, string([]rune(word)[:n]))
+			word = string([]rune(word)[n:])
+		}
+		switch {
+		case line == "":
+			line = word
+		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) <= n:
+			line += " " + word
+		default:
+			lines, line = append(lines, line), word
+		}
+	}
+	if line != "" {
+		lines = append(lines, line)
+	}
+	if len(lines) > 6 {
+		lines = append(lines[:5], "…")
+	}
+	return lines
+}
+
+// clean makes what came from elsewhere harmless on a terminal: an event's message may hold escape sequences.
+func clean(text string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t' || r == '\r':
+			return ' '
+		case r < ' ' || r >= 0x7f && r < 0xa0 || r == utf8.RuneError || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069:
+			return -1
+		}
+		return r
+	}, text))
+}
+
+// ago shortens a duration to its two largest units.
+func ago(d time.Duration) string {
+	switch d = max(0, d.Round(time.Second)); {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd%02dh", int(d.Hours())/24, int(d.Hours())%24)
+}
+
+// of adds the budget where there is one.
+func of(most int64) string {
+	if most == 0 {
+		return ""
+	}
+	return " of " + size(most)
+}
+
+// forecast adds what the month will have used, where that can be said.
+func forecast(b *control.Budget) string {
+	if b.Forecast == 0 {
+		return ""
+	}
+	return ", forecast " + size(b.Forecast)
+}
+
+func size(n int64) string {
+	switch {
+	case n < 1<<10:
+		return fmt.Sprintf("%d B", n)
+	case n < 1<<20:
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	}
+	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+}

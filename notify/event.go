@@ -1,0 +1,112 @@
+package notify
+
+import (
+	"slices"
+	"time"
+)
+
+// Event is a Kubernetes core/v1 Event as its receivers see it. The fields have the Go names of k8s.io/api/core/v1, so
+// that a template written for kubernetes-event-exporter or kube-eventer finds what it names; this package knows
+// nothing else of Kubernetes. A time that the API server did not set is the zero time.
+type Event struct {
+	ObjectMeta
+
+	InvolvedObject      ObjectReference
+	Reason              string
+	Message             string
+	Source              EventSource
+	FirstTimestamp      time.Time
+	LastTimestamp       time.Time
+	Count               int32
+	Type                string
+	EventTime           time.Time
+	Series              *EventSeries
+	Action              string
+	Related             *ObjectReference
+	ReportingController string
+	ReportingInstance   string
+}
+
+// ObjectMeta is the part of an object's metadata that an alert can use.
+type ObjectMeta struct {
+	Name              string
+	Namespace         string
+	UID               string
+	ResourceVersion   string
+	CreationTimestamp time.Time
+}
+
+// ObjectReference names the object that an event is about.
+type ObjectReference struct {
+	Kind            string
+	Namespace       string
+	Name            string
+	UID             string
+	APIVersion      string
+	ResourceVersion string
+	FieldPath       string
+}
+
+// EventSource says who reported an event through core/v1.
+type EventSource struct {
+	Component string
+	Host      string
+}
+
+// EventSeries is how an event that was written through events.k8s.io/v1 tells its repeats.
+type EventSeries struct {
+	Count            int32
+	LastObservedTime time.Time
+}
+
+// LastSeen returns when the event was last observed: the first of series.lastObservedTime, lastTimestamp, eventTime,
+// firstTimestamp and creationTimestamp that is set. The scheduler sets only eventTime, so lastTimestamp alone
+// would date its events to year 1.
+func (e *Event) LastSeen() time.Time {
+	var observed time.Time
+	if e.Series != nil {
+		observed = e.Series.LastObservedTime
+	}
+	return firstSet(observed, e.LastTimestamp, e.EventTime, e.FirstTimestamp, e.CreationTimestamp)
+}
+
+// FirstSeen returns when the event was first observed: the first of firstTimestamp, eventTime, creationTimestamp and
+// lastTimestamp that is set.
+func (e *Event) FirstSeen() time.Time {
+	return firstSet(e.FirstTimestamp, e.EventTime, e.CreationTimestamp, e.LastTimestamp)
+}
+
+// Observed returns how often the event was observed, at least 1: series.count if there is a series, else count.
+// Reporters throttle their writes, so it may jump by more than 1 between two versions of the event.
+func (e *Event) Observed() int {
+	switch {
+	case e.Series != nil && e.Series.Count > 0:
+		return int(e.Series.Count)
+	case e.Count > 0:
+		return int(e.Count)
+	}
+	return 1
+}
+
+// Reporter returns the component that reported the event: source.component, else reportingController.
+func (e *Event) Reporter() string {
+	if e.Source.Component != "" {
+		return e.Source.Component
+	}
+	return e.ReportingController
+}
+
+// Host returns the node that reported the event: source.host, else reportingInstance.
+func (e *Event) Host() string {
+	if e.Source.Host != "" {
+		return e.Source.Host
+	}
+	return e.ReportingInstance
+}
+
+func firstSet(times ...time.Time) time.Time {
+	if i := slices.IndexFunc(times, func(t time.Time) bool { return !t.IsZero() }); i >= 0 {
+		return times[i]
+	}
+	return time.Time{}
+}

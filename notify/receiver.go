@@ -1,0 +1,140 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Receiver is a destination. Its methods may be called by one goroutine at a time.
+type Receiver interface {
+	// Render builds the request that tells m, and says how many of m.Incidents are in it: at least one if there are
+	// any, fewer than all where the platform's size limit allows no more. The request never exceeds that limit.
+	// Nothing that expires, such as a signature, is in it.
+	Render(m *Message, form Form) (*Request, error)
+
+	// Send signs and posts the request. It returns nil only if the receiver's own answer says that the message was
+	// taken, and otherwise an *Error. It returns within the deadline of ctx.
+	Send(ctx context.Context, r *Request) error
+
+	// Limits says what the platform's documentation allows.
+	Limits() Limits
+
+	// Close releases idle connections.
+	Close()
+}
+
+// Limits are what a platform documents.
+type Limits struct {
+	// PerSecond and PerMinute bound the requests; 0 is no bound.
+	PerSecond, PerMinute int
+	// Batch bounds the incidents offered to one Render, BatchBytes the sum of their sizes in the spool.
+	Batch      int
+	BatchBytes int64
+	// Digest says that a person reads the messages, so that a backlog is better summed up than told one by one.
+	Digest bool
+}
+
+// Request is a rendered message. It is what `edge-eventer render` prints and what golden files hold.
+type Request struct {
+	// Method and Header are those of HTTP. The URL is a secret of the receiver and not part of the request.
+	Method string
+	Header map[string]string
+	Body   []byte
+	// Incidents is how many of the message's incidents are in the body.
+	Incidents int
+	// Taken lists which incidents of the message are in the body, by index in rising order. Nil: the first Incidents of
+	// them. Only kafka-rest sets it, because one request goes to one topic.
+	Taken []int
+	// Topic is where the records of kafka-rest go.
+	Topic string
+	// Time is the Now of the message.
+	Time time.Time
+
+	// data is what templates in the receiver's URL and headers see. Send executes them, since the results are secrets.
+	data *templateData
+}
+
+// Indexes returns which incidents of the message are in the body, by index in rising order.
+func (r *Request) Indexes() []int {
+	if r.Taken != nil {
+		return r.Taken
+	}
+	indexes := make([]int, r.Incidents)
+	for i := range indexes {
+		indexes[i] = i
+	}
+	return indexes
+}
+
+// Outcome says what an answer means for the message and for its receiver.
+type Outcome int
+
+const (
+	// Retry says that nothing is wrong with the message or the receiver: send the same content later.
+	Retry Outcome = iota
+	// BadPayload says that this message will never be taken as it is; others may.
+	BadPayload
+	// BadTarget says that the receiver takes no message (wrong token, bot removed, signature refused): keep the queue, probe slowly.
+	BadTarget
+)
+
+// String returns the outcome as it stands in logs and metric labels.
+func (o Outcome) String() string {
+	switch o {
+	case Retry:
+		return "retry"
+	case BadPayload:
+		return "bad_payload"
+	case BadTarget:
+		return "bad_target"
+	}
+	return fmt.Sprintf("outcome(%d)", int(o))
+}
+
+// Error is a send that the receiver did not confirm. Its text holds no URL, no token and no header.
+type Error struct {
+	Outcome Outcome
+	// Status is the HTTP status, 0 if there was no answer.
+	Status int
+	// Code is the platform's own code, as it stands in the answer.
+	Code string
+	// Reason is what an operator can act on: a sentence without a full stop.
+	Reason string
+	// RetryAfter is how long the receiver asked to wait, 0 if it did not.
+	RetryAfter time.Duration
+	// Answer is the beginning of the answer, at most 1 KiB, with secrets removed.
+	Answer []byte
+	// Refused lists the incidents of the request that were not taken when all others were, as positions in what
+	// Request.Indexes returns. Nil: none was taken.
+	Refused []int
+	// Err is the cause, where there is one below this package.
+	Err error
+}
+
+// Error returns the reason with the platform's code and the HTTP status where they are known.
+func (e *Error) Error() string {
+	text := e.Reason
+	if e.Code != "" {
+		text += " (code " + e.Code + ")"
+	}
+	if e.Status != 0 && e.Status != 200 {
+		text += fmt.Sprintf(" (HTTP status %d)", e.Status)
+	}
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// OutcomeOf returns the outcome that err carries; an error that carries none is to be retried.
+func OutcomeOf(err error) Outcome {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Outcome
+	}
+	return Retry
+}

@@ -1,0 +1,454 @@
+package spool
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// furnish writes a spool of several pages of everything and returns its file's bytes.
+func furnish(t testing.TB, pageSize int) []byte {
+	t.Helper()
+	h := newHouse(t, Options{PageSize: pageSize})
+	for i := range 8 {
+		h.update(func(tx *Tx) error {
+			for j := range 30 {
+				n := i*30 + j
+				r := Record{
+					Key: fmt.Appendf(nil, "key-%d", n), Due: epoch.Add(time.Duration(n) * time.Second), Untold: uint32(1 + n%3),
+					Body: bytes.Repeat([]byte{byte(n)}, 100+n*3),
+				}
+				if n == 77 {
+					r.Body = bytes.Repeat([]byte("abcdefg"), 3000)
+				}
+				if err := tx.Queue([]string{"ops", "archive"}[n%2]).Put(r); err != nil {
+					return err
+				}
+				if err := tx.Take(eventID(n), Taken{uint64(1000 + n), uint32(n)}); err != nil {
+					return err
+				}
+			}
+			return errors.Join(
+				tx.SetPosition("", fmt.Sprint(1000+i)), tx.Add("events", 30), tx.SetValue("v", []byte{byte(i)}),
+				tx.Queue("ops").Lose(Loss{Cause: Unseen, Records: 1}),
+			)
+		})
+	}
+	h.update(func(tx *Tx) error {
+		q := tx.Queue("ops")
+		for _, key := range []string{"key-10", "key-20", "key-30"} {
+			if err := q.Delete([]byte(key)); err != nil {
+				return err
+			}
+		}
+		return q.Bury([]byte("key-40"), "no", []byte("answer"), epoch)
+	})
+	h.close()
+	data, err := os.ReadFile(h.options.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.open()
+	return data
+}
+
+// snapshot is what a spool holds: a line per thing.
+type snapshot map[string]string
+
+func (s snapshot) records() (n int) {
+	for key := range s {
+		if strings.HasPrefix(key, "record ") {
+			n++
+		}
+	}
+	return n
+}
+
+func snapshotOf(tx *Tx) snapshot {
+	s := make(snapshot)
+	for _, receiver := range tx.Receivers() {
+		q := tx.Queue(receiver)
+		for r := range q.All() {
+			s[fmt.Sprintf("record %s %x", receiver, r.Key)] = fmt.Sprint(r.Seq, r.Due.UnixMilli(), r.Added.UnixMilli(), r.Untold, len(r.Body), crc32.ChecksumIEEE(r.Body))
+		}
+		for d := range q.Dead() {
+			s[fmt.Sprintf("dead %s %x", receiver, d.Key)] = fmt.Sprint(d.Seq, d.Due.UnixMilli(), d.Untold, len(d.Body), crc32.ChecksumIEEE(d.Body), d.Reason, string(d.Answer))
+		}
+	}
+	return s
+}
+
+// openDamaged opens the bytes as a spool, which must succeed, uses it, and returns what it holds.
+func openDamaged(t testing.TB, data []byte, pageSize int) (snapshot, *Rescue, string) {
+	t.Helper()
+	path := filepath.Join(ramDir(t), "spool.db")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(Options{Path: path, PageSize: pageSize, Now: func() time.Time { return epoch }})
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	var got snapshot
+	position := ""
+	err = s.View(func(tx *Tx) error {
+		got = snapshotOf(tx)
+		position, _ = tx.Position("")
+		for _, receiver := range tx.Receivers() {
+			q := tx.Queue(receiver)
+			_, _ = q.UntoldLosses(), q.TotalLosses()
+			for r := range q.Due(epoch.Add(1000 * time.Hour)) {
+				if again, ok := q.Get(r.Key); !ok || again.Seq != r.Seq {
+					return fmt.Errorf("record %x is not under its key", r.Key)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("view: %v", err)
+	}
+	err = s.Update(func(tx *Tx) error {
+		return errors.Join(tx.Queue("ops").Put(Record{Key: []byte("new")}), tx.Take(eventID(1<<20), Taken{1, 1}))
+	})
+	if err = errors.Join(err, s.Close()); err != nil {
+		t.Fatalf("use: %v", err)
+	}
+	checkFile(t, path)
+	return got, s.Rescued(), position
+}
+
+// checkRescue says what is wrong with what was rescued: whatever is there must be what was put, and all that is missing
+// must be reported.
+func checkRescue(want, got snapshot, rescued *Rescue) error {
+	for key, value := range got {
+		if _, ok := want[key]; !ok && rescued != nil && rescued.Unknown {
+			// It was removed by the last transaction, of which too little is left.
+			continue
+		}
+		if want[key] != value && strings.HasPrefix(key, "record ") {
+			return fmt.Errorf("%s is another", key)
+		}
+	}
+	missing := want.records() - got.records()
+	if rescued == nil {
+		if missing != 0 {
+			return fmt.Errorf("%d records are missing, nothing was reported", missing)
+		}
+		return nil
+	}
+	lost, saved := 0, 0
+	for _, n := range rescued.Lost {
+		lost += n
+	}
+	for _, n := range rescued.Records {
+		saved += n
+	}
+	if saved != got.records() {
+		return fmt.Errorf("%d records, rescue says %d", got.records(), saved)
+	}
+	if lost != missing && !rescued.Unknown {
+		return fmt.Errorf("%d records are missing, rescue says %d", missing, lost)
+	}
+	return nil
+}
+
+func wanted(t testing.TB, data []byte, pageSize int) snapshot {
+	t.Helper()
+	want, rescued, _ := openDamaged(t, data, pageSize)
+	if rescued != nil {
+		t.Fatalf("the undamaged file was rescued: %v", rescued.Cause)
+	}
+	return want
+}
+
+func TestDamagedFileNeverStopsOpen(t *testing.T) {
+	for _, pageSize := range []int{1024, 4096} {
+		data := furnish(t, pageSize)
+		want := wanted(t, data, pageSize)
+		r := seeded(t)
+		check := func(name string, damaged []byte) {
+			t.Helper()
+			got, rescued, _ := openDamaged(t, damaged, pageSize)
+			if err := checkRescue(want, got, rescued); err != nil {
+				t.Errorf("pages of %d, %s: %v; rescue %+v", pageSize, name, err, rescued)
+			}
+		}
+		rounds := 100
+		if testing.Short() {
+			rounds = 40
+		}
+		pages := len(data) / pageSize
+		for i := 0; i < pages; i += 1 + pages/rounds {
+			check(fmt.Sprintf("truncated to %d pages", i), data[:i*pageSize])
+			zeroed := bytes.Clone(data)
+			clear(zeroed[i*pageSize : (i+1)*pageSize])
+			check(fmt.Sprintf("page %d zeroed", i), zeroed)
+		}
+		for range rounds {
+			n := r.IntN(len(data))
+			check(fmt.Sprintf("truncated to %d bytes", n), data[:n])
+			flipped := bytes.Clone(data)
+			at, bit := r.IntN(len(data)), byte(1)<<r.IntN(8)
+			flipped[at] ^= bit
+			check(fmt.Sprintf("byte %d ^ %#x", at, bit), flipped)
+		}
+	}
+}
+
+// TestEachFlippedBitOfLivePagesIsNoticed flips bits in pages that are in use, where nothing may change silently.
+func TestEachFlippedBitOfLivePagesIsNoticed(t *testing.T) {
+	const pageSize = 4096
+	data := furnish(t, pageSize)
+	want := wanted(t, data, pageSize)
+	found, err := inspect(bytes.NewReader(data), int64(len(data)))
+	if err != nil || found.cause != nil {
+		t.Fatal(err, found.cause)
+	}
+	r := seeded(t)
+	rounds := 300
+	if testing.Short() {
+		rounds = 60
+	}
+	for range rounds {
+		id := r.Uint64N(found.pages.pages)
+		for !found.pages.wasSeen(id) {
+			id = r.Uint64N(found.pages.pages)
+		}
+		flipped := bytes.Clone(data)
+		at, bit := int(id)*pageSize+r.IntN(pageSize), byte(1)<<r.IntN(8)
+		flipped[at] ^= bit
+		got, rescued, _ := openDamaged(t, flipped, pageSize)
+		if rescued == nil && !maps.Equal(got, want) {
+			t.Errorf("byte %d ^ %#x: contents changed unnoticed", at, bit)
+		}
+		if err := checkRescue(want, got, rescued); err != nil {
+			t.Errorf("byte %d ^ %#x: %v; %+v", at, bit, err, rescued)
+		}
+		if missing := want.records() - got.records(); missing > 60 {
+			t.Errorf("byte %d ^ %#x: one bit lost %d of %d records: %v", at, bit, missing, want.records(), rescued.Cause)
+		}
+	}
+}
+
+func TestUndamagedPagesSurviveTheLossOfBothMetaPages(t *testing.T) {
+	for _, pageSize := range []int{1024, 4096, 16384} {
+		data := furnish(t, pageSize)
+		want := wanted(t, data, pageSize)
+		clear(data[:2*pageSize])
+		got, rescued, position := openDamaged(t, data, pageSize)
+		for key, value := range want {
+			if got[key] != value {
+				t.Errorf("pages of %d: %s is lost", pageSize, key)
+			}
+		}
+		if !rescued.Unknown || rescued.Positions || position != "" {
+			t.Errorf("rescue %+v, position %q", rescued, position)
+		}
+	}
+}
+
+func TestWhatABranchPageHidIsFound(t *testing.T) {
+	const pageSize = 1024
+	data := furnish(t, pageSize)
+	want := wanted(t, data, pageSize)
+	found, err := inspect(bytes.NewReader(data), int64(len(data)))
+	if err != nil || found.cause != nil {
+		t.Fatal(err, found.cause)
+	}
+	branches := 0
+	for id := range found.pages.pages {
+		page := data[id*pageSize:][:pageSize]
+		if !found.pages.wasSeen(id) || binary.LittleEndian.Uint16(page[8:]) != branchFlag || binary.LittleEndian.Uint64(page) != id {
+			continue
+		}
+		branches++
+		damaged := bytes.Clone(data)
+		damaged[id*pageSize+8] = 0xee
+		got, rescued, position := openDamaged(t, damaged, pageSize)
+		if rescued.Unknown {
+			// Too much is gone to go on from the last transaction: what it removed comes back, but nothing is lost.
+			for key, value := range want {
+				if strings.HasPrefix(key, "record ") && got[key] != value {
+					t.Errorf("branch page %d: %s is lost", id, key)
+				}
+			}
+		} else if !maps.Equal(got, want) {
+			t.Errorf("branch page %d: %d of %d records; %+v", id, got.records(), want.records(), rescued)
+		}
+		if position != "" && !rescued.Unknown {
+			t.Errorf("branch page %d: the position was kept", id)
+		}
+	}
+	if branches < 3 {
+		t.Errorf("%d branch pages: the test shows nothing", branches)
+	}
+}
+
+// TestDeliveredRecordsDoNotComeBackFromOldPages: free pages hold old versions.
+func TestDeliveredRecordsDoNotComeBackFromOldPages(t *testing.T) {
+	const pageSize = 4096
+	data := furnish(t, pageSize)
+	found, err := inspect(bytes.NewReader(data), int64(len(data)))
+	if err != nil || found.cause != nil {
+		t.Fatal(err, found.cause)
+	}
+	for id := range found.pages.pages {
+		if !found.pages.wasSeen(id) {
+			continue
+		}
+		damaged := bytes.Clone(data)
+		clear(damaged[id*pageSize:][:pageSize])
+		got, rescued, _ := openDamaged(t, damaged, pageSize)
+		for _, key := range []string{"key-10", "key-20", "key-30", "key-40"} {
+			if _, ok := got[fmt.Sprintf("record ops %x", key)]; ok && !rescued.Unknown {
+				t.Errorf("page %d zeroed: %s came back; %+v", id, key, rescued)
+			}
+		}
+	}
+}
+
+func TestFileThatIsNoSpoolIsSetAside(t *testing.T) {
+	r := rand.NewChaCha8([32]byte{1})
+	garbage := make([]byte, 100_000)
+	_, _ = r.Read(garbage)
+	for name, data := range map[string][]byte{
+		"empty": {}, "one byte": {7}, "text": []byte(strings.Repeat("not a database\n", 1000)), "garbage": garbage, "zeros": make([]byte, 1<<20),
+	} {
+		got, rescued, _ := openDamaged(t, data, 4096)
+		if len(got) != 0 || rescued == nil || rescued.Cause == nil {
+			t.Errorf("%s: %v, %+v", name, got, rescued)
+			continue
+		}
+		aside, err := os.ReadFile(rescued.SetAside)
+		if err != nil || !bytes.Equal(aside, data) {
+			t.Errorf("%s: set aside %d bytes, %v", name, len(aside), err)
+		}
+	}
+}
+
+func TestOnlyTheTwoNewestDamagedFilesAreKept(t *testing.T) {
+	h := newHouse(t, Options{})
+	for range 4 {
+		h.close()
+		if err := os.WriteFile(h.options.Path, []byte("garbage"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		h.clock = h.clock.Add(time.Second)
+		h.open()
+	}
+	names, err := filepath.Glob(h.options.Path + ".damaged-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(names) != 2 || names[1] != h.Rescued().SetAside || !strings.HasSuffix(names[1], h.clock.UTC().Format(".damaged-20060102T150405Z")) {
+		t.Errorf("%v", names)
+	}
+}
+
+func TestDamageIsToldAsALoss(t *testing.T) {
+	const pageSize = 4096
+	data := furnish(t, pageSize)
+	found, err := inspect(bytes.NewReader(data), int64(len(data)))
+	if err != nil || found.cause != nil {
+		t.Fatal(err, found.cause)
+	}
+	told := 0
+	for id := range found.pages.pages {
+		if !found.pages.wasSeen(id) {
+			continue
+		}
+		path := filepath.Join(ramDir(t), "spool.db")
+		damaged := bytes.Clone(data)
+		clear(damaged[id*pageSize:][:pageSize])
+		if err := os.WriteFile(path, damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(Options{Path: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.View(func(tx *Tx) error {
+			for receiver, lost := range s.Rescued().Lost {
+				n := 0
+				for _, l := range tx.Queue(receiver).UntoldLosses() {
+					if l.Cause == Damaged {
+						n = int(l.Records)
+						told++
+					}
+				}
+				if n != lost {
+					t.Errorf("page %d: %d lost of %s, told %d", id, lost, receiver, n)
+				}
+			}
+			return nil
+		})
+		if err = errors.Join(err, s.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if told == 0 {
+		t.Error("no loss: the test shows nothing")
+	}
+}
+
+// TestCrashBetweenTheRenamesOfARescueLosesNothing: the damaged file was set aside, the new one is not in place yet.
+func TestCrashBetweenTheRenamesOfARescueLosesNothing(t *testing.T) {
+	h := newHouse(t, Options{})
+	h.put("ops", "a", "b")
+	h.close()
+	if err := os.Rename(h.options.Path, newPath(h.options.Path)); err != nil {
+		t.Fatal(err)
+	}
+	h.open()
+	if keys := h.keys("ops"); len(keys) != 2 {
+		t.Errorf("%v", keys)
+	}
+	// An unfinished new file beside a sound one, and alone, is thrown away.
+	h.close()
+	if err := os.WriteFile(newPath(h.options.Path), []byte("unfinished"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.open()
+	if keys := h.keys("ops"); len(keys) != 2 {
+		t.Errorf("%v", keys)
+	}
+	if _, err := os.Stat(newPath(h.options.Path)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the unfinished file stays: %v", err)
+	}
+}
+
+func FuzzOpenDamaged(f *testing.F) {
+	data := furnish(f, 1024)
+	small := func() []byte {
+		h := newHouse(f, Options{PageSize: 1024})
+		h.put("ops", "a")
+		h.close()
+		data, err := os.ReadFile(h.options.Path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		h.open()
+		return data
+	}()
+	f.Add(uint32(0), []byte{0xff}, uint32(1<<30), true)
+	f.Add(uint32(1024*3+8), []byte{1, 0}, uint32(1<<30), false)
+	f.Add(uint32(5000), []byte("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"), uint32(20_000), false)
+	f.Fuzz(func(t *testing.T, at uint32, patch []byte, size uint32, useSmall bool) {
+		damaged := bytes.Clone(data)
+		if useSmall {
+			damaged = bytes.Clone(small)
+		}
+		copy(damaged[int(at)%len(damaged):], patch)
+		openDamaged(t, damaged[:min(int(size), len(damaged))], 1024)
+	})
+}

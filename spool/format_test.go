@@ -1,0 +1,165 @@
+package spool
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "write the fixtures of the format anew")
+
+// fixtures are files of format version 1, written on amd64.
+var fixtures = map[string]int{"v1.db": 4096, "v1-16k.db": 16384, "v1-2k.db": 2048}
+
+func fillFixture(tx *Tx) error {
+	q := tx.Queue("ops")
+	var errs []error
+	for i := range 40 {
+		r := Record{
+			Key: fmt.Appendf(nil, "key-%02d", i), Due: epoch.Add(time.Duration(i) * time.Second), Untold: uint32(i),
+			Body: bytes.Repeat([]byte{byte('a' + i%26)}, 20*i), Added: epoch,
+		}
+		errs = append(errs, q.Put(r), tx.Take(eventID(i), Taken{uint64(i) << 33, uint32(i)}))
+	}
+	errs = append(errs,
+		q.Bury([]byte("key-07"), "refused", []byte(`{"code":19001}`), epoch),
+		q.Lose(Loss{Cause: Unseen, Records: 1, Events: 1 << 40, Since: epoch}),
+		tx.Queue("archive").Put(Record{Key: []byte{0, 0xff}, Due: epoch, Added: epoch}),
+		tx.SetPosition("", "4711"), tx.SetPosition("default", "12"),
+		tx.Add("events", 1<<40), tx.SetValue("started", []byte{1, 0, 2}),
+	)
+	return errors.Join(errs...)
+}
+
+// describe returns all that a fixture holds.
+func describe(tx *Tx) snapshot {
+	s := snapshotOf(tx)
+	for _, receiver := range tx.Receivers() {
+		q := tx.Queue(receiver)
+		next, _ := q.NextDue()
+		last, _ := q.LastDue()
+		s["queue "+receiver] = fmt.Sprint(q.Len(), q.Bytes(), q.Untold(), q.DeadLen(), next.UnixMilli(), last.UnixMilli())
+		for _, l := range append(q.UntoldLosses(), q.TotalLosses()...) {
+			s["loss "+receiver+l.Cause] += fmt.Sprint(l.Cause, l.Records, l.Events, l.Times, l.Since.UnixMilli(), ";")
+		}
+	}
+	for i := range 41 {
+		taken, ok := tx.Taken(eventID(i))
+		s[fmt.Sprintf("event %d", i)] = fmt.Sprint(taken, ok)
+	}
+	for _, namespace := range []string{"", "default"} {
+		s["position "+namespace], _ = tx.Position(namespace)
+	}
+	s["counter"], s["value"] = fmt.Sprint(tx.Counter("events")), fmt.Sprintf("%x", tx.Value("started"))
+	return s
+}
+
+// TestFilesOfVersion1Open reads files that another machine wrote, and goes on writing to them. It also runs as arm and
+// arm64, where the kernel may have pages of 4 KiB or more.
+func TestFilesOfVersion1Open(t *testing.T) {
+	fresh := newHouse(t, Options{})
+	fresh.update(fillFixture)
+	var want snapshot
+	fresh.view(func(tx *Tx) { want = describe(tx) })
+	for name, pageSize := range fixtures {
+		t.Run(name, func(t *testing.T) {
+			fixture := filepath.Join("testdata", name)
+			if *update {
+				writeFixture(t, fixture, pageSize)
+			}
+			data, err := os.ReadFile(fixture)
+			if err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(ramDir(t), "spool.db")
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for round := range 3 {
+				s, err := Open(Options{Path: path, MaxBytes: 1 << 20})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if s.Rescued() != nil {
+					t.Fatalf("rescued: %v", s.Rescued().Cause)
+				}
+				if err := s.View(func(tx *Tx) error {
+					got := describe(tx)
+					delete(got, "queue new")
+					for key := range got {
+						if bytes.HasPrefix([]byte(key), []byte("record new")) {
+							delete(got, key)
+						}
+					}
+					if diff := cmp.Diff(want, got); diff != "" {
+						t.Error(diff)
+					}
+					return nil
+				}); err != nil {
+					t.Fatal(err)
+				}
+				err = s.Update(func(tx *Tx) error {
+					return tx.Queue("new").Put(Record{Key: []byte{byte(round)}, Body: make([]byte, 5000)})
+				})
+				if err = errors.Join(err, s.Close()); err != nil {
+					t.Fatal(err)
+				}
+				checkFile(t, path)
+			}
+		})
+	}
+}
+
+func writeFixture(t *testing.T, path string, pageSize int) {
+	t.Helper()
+	h := newHouse(t, Options{PageSize: pageSize, MaxBytes: 1 << 20})
+	h.update(fillFixture)
+	// Compaction leaves out the room that the file grew by.
+	h.close()
+	if err := h.compact(); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(h.options.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data = bytes.TrimRight(data, "\x00")
+	data = append(data, make([]byte, (pageSize-len(data)%pageSize)%pageSize)...)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	h.open()
+}
+
+func FuzzRecord(f *testing.F) {
+	r := stored{due: 1, added: 2, rev: 3, untold: 4, key: []byte("k"), body: []byte("body")}
+	key := seqKey(kindRecord, "ops", 7)
+	f.Add(key, seal(key, r.append(nil)))
+	d := storedDead{at: 9, reason: []byte("no"), answer: []byte("{}"), record: r}
+	deadKey := seqKey(kindDead, "ops", 7)
+	f.Add(deadKey, seal(deadKey, d.append(nil)))
+	f.Add([]byte{kindTotals}, seal([]byte{kindTotals}, totals{1, 2, 3}.append(nil)))
+	f.Add(named(kindKey, "ops", 'k'), make([]byte, 8))
+	f.Add(dueKey("ops", 5, 7), []byte{})
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		// Whatever the bytes, nothing panics, and what is read is what is written.
+		_, _ = parseEntry(key, value)
+		_, _ = parseEntry(key, seal(key, value))
+		if s, err := decodeStored(value); err == nil && !bytes.Equal(s.append(nil), value) {
+			t.Errorf("%x is read as %+v", value, s)
+		}
+		if d, err := decodeDead(value); err == nil && !bytes.Equal(d.append(nil), value) {
+			t.Errorf("%x is read as %+v", value, d)
+		}
+	})
+}

@@ -1,0 +1,334 @@
+package spool
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Rescue says what was saved of a damaged file.
+type Rescue struct {
+	// SetAside is the path of the damaged file.
+	SetAside string
+	// Records is how many records of each receiver were saved, Lost how many were not, as far as that can be told. Lost
+	// records are counted as losses with cause Damaged.
+	Records, Lost map[string]int
+	// Unknown says that more records may be lost than Lost counts.
+	Unknown bool
+	// Ledger is how many ledger entries were saved. An event whose entry is missing is taken again by the next list.
+	Ledger int
+	// Positions says whether watch positions were kept. They are dropped where the ledger or a queue may have gaps: the
+	// next list closes them.
+	Positions bool
+	// Cause is what was found first.
+	Cause error
+}
+
+// setAsideTime is the layout of the time in the name of a damaged file, and keepAside how many of them stay.
+const (
+	setAsideTime = "20060102T150405Z"
+	keepAside    = 2
+)
+
+// rescue saves what can be read into a new file and sets the damaged one aside.
+func (s *Spool) rescue(found *inspection) (*Rescue, error) {
+	b, err := newBuilder(s.options)
+	if err != nil {
+		return nil, err
+	}
+	r := &rescuer{
+		builder: b,
+		found:   found,
+		stats:   make(map[string]queueStats),
+		waiting: make(map[reference]bool),
+		result: &Rescue{
+			Records: make(map[string]int),
+			Lost:    make(map[string]int),
+			Cause:   found.cause,
+		},
+	}
+	if err := r.run(); err != nil {
+		return nil, b.fail(err)
+	}
+	if err := b.finish(); err != nil {
+		return nil, err
+	}
+	if r.result.SetAside, err = s.setAside(); err != nil {
+		return nil, err
+	}
+	if err := s.replace(); err != nil {
+		return nil, err
+	}
+	s.removeOldAsides()
+	return r.result, nil
+}
+
+// setAside renames the damaged file.
+func (s *Spool) setAside() (string, error) {
+	base := s.options.Path + ".damaged-" + s.options.Now().UTC().Format(setAsideTime)
+	name := base
+	for n := 1; ; n++ {
+		if _, err := os.Lstat(name); errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		name = fmt.Sprintf("%s-%d", base, n)
+	}
+	if err := os.Rename(s.options.Path, name); err != nil {
+		return "", fmt.Errorf("set damaged file aside: %w", classify(err))
+	}
+	return name, nil
+}
+
+// removeOldAsides keeps the two newest. What cannot be removed stays.
+func (s *Spool) removeOldAsides() {
+	dir, prefix := filepath.Dir(s.options.Path), filepath.Base(s.options.Path)+".damaged-"
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	var names []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), prefix) && e.Type().IsRegular() {
+			names = append(names, e.Name())
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names[:max(0, len(names)-keepAside)] {
+		_ = os.Remove(filepath.Join(dir, name))
+	}
+}
+
+// rescuer copies what can be read.
+type rescuer struct {
+	builder *builder
+	found   *inspection
+	result  *Rescue
+	// stats is what the damaged file says of its queues.
+	stats map[string]queueStats
+	// waiting are the records that an index names and that lie in a lost range.
+	waiting map[reference]bool
+	// positions are those that were read.
+	positions [][2][]byte
+	totals    totals
+	// orphaned is set while pages are read that nothing refers to.
+	orphaned bool
+	// noIndex: neither index can say which orphans wait.
+	noIndex bool
+	// base is the revision of the tree that was walked.
+	base uint64
+	// failure is an error of the new file. It ends the rescue.
+	failure error
+}
+
+type reference struct {
+	receiver string
+	seq      uint64
+}
+
+func (r *rescuer) run() error {
+	old := r.found.pages
+	if r.found.meta != nil {
+		walk := newPageFile(old.r, old.size, old.pageSize, r.found.meta.pages)
+		walk.walk(*r.found.meta, r.take)
+	}
+	if r.failure == nil && (len(old.lost) > 0 || r.found.older) {
+		r.orphaned = true
+		r.noIndex = r.found.lostIndex()
+		r.base = r.totals.rev
+		old.orphans(r.take)
+	}
+	if r.failure == nil {
+		r.failure = r.settle()
+	}
+	return r.failure
+}
+
+// take copies an entry. It returns an error for one that is damaged.
+func (r *rescuer) take(key, value []byte) error {
+	e, err := parseEntry(key, value)
+	if err != nil {
+		return err
+	}
+	if r.failure == nil && r.isNews(&e, key) {
+		r.failure = r.keep(&e, key, value)
+	}
+	return nil
+}
+
+// isNews says whether an entry may be missing from the tree that was walked.
+func (r *rescuer) isNews(e *parsedEntry, key []byte) bool {
+	switch {
+	case !r.orphaned:
+		return true
+	case r.found.older:
+		// The tree of the transaction before the last is whole. Only records that the last one wrote are missing in it.
+		return e.kind == kindRecord && e.record.rev > r.base
+	}
+	// Outside of the lost ranges it is an old version of a page that was read.
+	return r.found.pages.isLost(key)
+}
+
+func (r *rescuer) keep(e *parsedEntry, key, value []byte) error {
+	tx, err := r.builder.next()
+	if err != nil {
+		return err
+	}
+	switch e.kind {
+	case kindTotals:
+		r.totals.nextSeq = max(r.totals.nextSeq, e.totals.nextSeq)
+		r.totals.rev = max(r.totals.rev, e.totals.rev)
+	case kindPosition:
+		if len(r.positions) < maxNames {
+			r.positions = append(r.positions, [2][]byte{bytes.Clone(key), bytes.Clone(value)})
+		}
+	case kindCounter, kindValue, kindUntold, kindTotal:
+		// Of two versions the one with the greater number is the newer: counts only grow.
+		if old := tx.get(key); old != nil && bytes.Compare(old[sealLen:], value[sealLen:]) >= 0 {
+			return nil
+		}
+		if e.kind == kindUntold || e.kind == kindTotal {
+			if err := tx.Queue(string(e.name)).create(); err != nil {
+				return err
+			}
+		}
+		_, err = tx.put(key, bytes.Clone(value))
+	case kindQueue:
+		// Statistics of an old version of the page say nothing about what waited last.
+		if !r.orphaned {
+			r.stats[string(e.name)] = e.stats
+		}
+		err = tx.Queue(string(e.name)).create()
+	case kindDue, kindKey:
+		name := string(e.name)
+		if !r.orphaned && r.found.pages.isLost(seqKey(kindRecord, name, e.seq)) {
+			r.waiting[reference{name, e.seq}] = true
+		}
+	case kindRecord:
+		ref := reference{string(e.name), e.seq}
+		if r.orphaned && !r.noIndex && !r.found.older && !r.waiting[ref] {
+			// Nothing refers to it: it was delivered.
+			return nil
+		}
+		err = r.restore(tx, ref, &e.record)
+	case kindDead:
+		var isNew bool
+		if isNew, err = tx.put(key, bytes.Clone(value)); isNew {
+			q := tx.Queue(string(e.name))
+			q.stats.dead++
+			q.exists, q.dirty = true, true
+		}
+		r.totals.nextSeq = max(r.totals.nextSeq, e.seq)
+	case kindLedger:
+		err = r.enter(tx, e, key, value)
+	}
+	return err
+}
+
+// enter keeps the newer of two versions of a ledger entry.
+func (r *rescuer) enter(tx *Tx, e *parsedEntry, key, value []byte) error {
+	if payload, ok := tx.payload(key); ok {
+		if old, err := decodeEntry(payload); err == nil && old.ResourceVersion >= e.ledger.ResourceVersion {
+			return nil
+		}
+	}
+	isNew, err := tx.put(key, bytes.Clone(value))
+	if isNew {
+		tx.totals.ledgerLen++
+	}
+	return err
+}
+
+// restore puts a record into its place. Of two versions of a record, and of two records with one key, the newer stays.
+func (r *rescuer) restore(tx *Tx, ref reference, s *stored) error {
+	r.totals.nextSeq = max(r.totals.nextSeq, ref.seq)
+	q := tx.Queue(ref.receiver)
+	if err := q.create(); err != nil {
+		return err
+	}
+	var others []uint64
+	if seq, ok := q.seqOf(s.key); ok {
+		others = append(others, seq)
+	}
+	if tx.get(seqKey(kindRecord, ref.receiver, ref.seq)) != nil && !slices.Contains(others, ref.seq) {
+		others = append(others, ref.seq)
+	}
+	for _, seq := range others {
+		old, ok := q.at(seq)
+		if !ok {
+			return tx.err
+		}
+		if old.rev >= s.rev {
+			return nil
+		}
+		if err := q.remove(seq, &old); err != nil {
+			return err
+		}
+	}
+	return q.store(ref.seq, s)
+}
+
+// settle writes the sums, and counts what is missing.
+func (r *rescuer) settle() error {
+	tx, err := r.builder.next()
+	if err != nil {
+		return err
+	}
+	tx.totals.nextSeq = max(tx.totals.nextSeq, r.totals.nextSeq)
+	tx.totals.rev = max(tx.totals.rev, r.totals.rev)
+	pages := r.found.pages
+	if r.result.Positions = len(pages.lost) == 0 && pages.cause == nil; r.result.Positions {
+		for _, p := range r.positions {
+			if _, err := tx.put(p[0], p[1]); err != nil {
+				return err
+			}
+		}
+	}
+	r.result.Ledger = int(tx.totals.ledgerLen)
+
+	missing := make(map[string]int)
+	for ref := range r.waiting {
+		if tx.get(seqKey(kindRecord, ref.receiver, ref.seq)) == nil {
+			missing[ref.receiver]++
+		}
+	}
+	for _, name := range slices.Concat(tx.Receivers(), keysOf(missing)) {
+		if _, done := r.result.Records[name]; done {
+			continue
+		}
+		q := tx.Queue(name)
+		r.result.Records[name] = q.Len()
+		lost := Loss{Cause: Damaged}
+		if stats, ok := r.stats[name]; ok && !r.found.older {
+			lost.Records = stats.records - min(stats.records, q.stats.records)
+			lost.Events = stats.untold - min(stats.untold, q.stats.untold)
+		} else {
+			lost.Records = uint64(missing[name])
+			r.result.Unknown = r.result.Unknown || pages.hasLost(named(kindRecord, name))
+		}
+		if lost.Records == 0 && lost.Events == 0 {
+			continue
+		}
+		r.result.Lost[name] = int(lost.Records)
+		if err := q.Lose(lost); err != nil {
+			return err
+		}
+	}
+	if r.found.older || pages.hasLost([]byte{kindQueue}) && pages.hasLost([]byte{kindRecord}) {
+		// A queue, or what the last transaction did, may be gone without a trace.
+		r.result.Unknown = true
+	}
+	return tx.err
+}
+
+func keysOf(m map[string]int) []string {
+	names := make([]string, 0, len(m))
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,503 @@
+package spool
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+const (
+	defaultMaxBytes = 16 << 20
+	minMaxBytes     = 256 << 10
+	defaultPageSize = 4096
+
+	// minPages is the least number of pages that MaxBytes must have room for.
+	minPages = 64
+)
+
+// Options say where the spool is and how large it may grow. Only Path is needed.
+type Options struct {
+	// Path is the file. It is created with mode 0600, its directory with 0700, if missing. A lock file lies beside it,
+	// with ".lock" appended to the name, and the two newest damaged files that were set aside.
+	Path string
+
+	// MaxBytes is the bound of the file in bytes, 16 MiB by default and 256 KiB at least. Above three quarters of it the
+	// oldest records are evicted; the rest is room for bbolt to copy pages on write. A body may have MaxBytes/64 bytes,
+	// and 64 KiB at most. An existing file that is larger is made to fit.
+	MaxBytes int64
+
+	// MaxAge is how long a record waits before it is removed and counted as Expired. 0: for ever.
+	MaxAge time.Duration
+
+	// Now is the clock, time.Now by default. It sets Record.Added and Loss.Since and decides what is older than MaxAge.
+	Now func() time.Time
+
+	// OpenFile opens the file, os.OpenFile by default. Tests inject faults with it.
+	OpenFile func(name string, flag int, perm os.FileMode) (*os.File, error)
+
+	// PageSize is the size of a page of a new file in bytes, 4,096 by default; an existing file keeps its own. A power
+	// of two from 1,024 to 65,536, and at most MaxBytes/64.
+	PageSize int
+}
+
+func (o *Options) check() error {
+	if o.Path == "" {
+		return errors.New("path of the spool is missing")
+	}
+	if o.MaxBytes == 0 {
+		o.MaxBytes = defaultMaxBytes
+	}
+	if o.MaxBytes < minMaxBytes || o.MaxBytes > 1<<30 {
+		return fmt.Errorf("%w: spool of %d bytes, must be from 256 KiB to 1 GiB", ErrTooLarge, o.MaxBytes)
+	}
+	if o.MaxAge < 0 {
+		return fmt.Errorf("%w: greatest age %s, must not be negative", ErrTooLarge, o.MaxAge)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.OpenFile == nil {
+		o.OpenFile = os.OpenFile
+	}
+	if o.PageSize == 0 {
+		o.PageSize = defaultPageSize
+	}
+	if !validPageSize(int64(o.PageSize)) || int64(o.PageSize)*minPages > o.MaxBytes {
+		return fmt.Errorf("%w: page of %d bytes, must be a power of two from 1024 to 65536 and MaxBytes/64", ErrTooLarge, o.PageSize)
+	}
+	return nil
+}
+
+func (o *Options) maxBody() int {
+	return int(min(maxBodyLen, o.MaxBytes/64))
+}
+
+// Spool is an open spool. Its methods may be called from several goroutines: one Update runs at a time, any number of
+// Views beside it. Neither may be called from inside the function of another.
+type Spool struct {
+	options Options
+	lock    *os.File
+
+	// writer is held by the one Update, and by whatever replaces db.
+	writer sync.Mutex
+	// lastExpiry is when records were last looked through for their age. Guarded by writer.
+	lastExpiry time.Time
+	// bulk is set while a new file is built: no eviction, no revision of its own. Guarded by writer.
+	bulk bool
+	// shrinking is set while a file that is too large is made smaller: it may grow meanwhile. Guarded by writer.
+	shrinking bool
+	// compactions counts those that fragmentation made necessary. Guarded by writer.
+	compactions int
+	// commit is (*bbolt.Tx).Commit except in tests.
+	commit func(*bbolt.Tx) error
+
+	// mu is held for reading while db is in use, for writing while it is replaced.
+	mu      sync.RWMutex
+	db      *bbolt.DB
+	file    *os.File
+	rescued *Rescue
+
+	// broken is what makes a reopening necessary before the next transaction: nil, or *breakage.
+	broken atomic.Pointer[breakage]
+
+	fileBytes, usedBytes atomic.Int64
+}
+
+// breakage is a state that bbolt cannot go on from.
+type breakage struct {
+	// err is the damage that was met; nil if only bbolt's view of the file is stale.
+	err error
+	// meta is what has to be written back at offset before the file is what it was before a failed commit. May be nil.
+	meta   []byte
+	offset int64
+}
+
+// Open opens the spool, and creates it if there is none. A damaged file is rescued; see [Spool.Rescued]. It returns
+// ErrLocked, ErrVersion, ErrNoSpace and ErrReadOnly wrapped; the latter two leave everything as it was and are worth
+// trying again.
+func Open(o Options) (*Spool, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(o.Path), 0o700); err != nil {
+		return nil, fmt.Errorf("create directory of the spool: %w", classify(err))
+	}
+	lock, err := lockFile(o.Path + ".lock")
+	if err != nil {
+		return nil, err
+	}
+	s := &Spool{options: o, lock: lock, commit: (*bbolt.Tx).Commit}
+	if err := s.open(); err != nil {
+		_ = lock.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// lockFile takes the lock that makes the spool ours. It is a file of its own because rescue and compaction replace the
+// spool's file while they hold it.
+func lockFile(path string) (*os.File, error) {
+	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open lock file of the spool: %w", classify(err))
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = lock.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%w: %s is locked", ErrLocked, path)
+		}
+		return nil, fmt.Errorf("lock %s: %w", path, classify(err))
+	}
+	return lock, nil
+}
+
+// open makes the file at Path a sound one and opens it. The caller holds writer and mu, or has the only reference.
+func (s *Spool) open() error {
+	rescued, err := s.prepare()
+	if err != nil {
+		return err
+	}
+	if rescued != nil {
+		s.rescued = rescued
+	}
+	return s.openDB(s.options.Path, s.options.MaxBytes)
+}
+
+// openDB opens the file with bbolt. It must be sound: bbolt trusts what it reads.
+func (s *Spool) openDB(path string, maxBytes int64) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: open: %v", ErrDamaged, p)
+		}
+	}()
+	var file *os.File
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
+		// The lock file is taken already; this keeps away only other programs, such as bbolt's own.
+		Timeout: time.Second,
+		// The list of free pages is not written: with an emptied backlog of 16 MiB it would be 32 KiB in each commit.
+		// bbolt finds them by a walk at Open, where all pages are read anyway.
+		NoFreelistSync: true,
+		// With pages of 4 KiB the hashmap writes 12 to 17 % less than the array.
+		FreelistType: bbolt.FreelistMapType,
+		PageSize:     s.options.PageSize,
+		// Mapping the whole file at once costs addresses, not memory. The mapping is then never moved, so an Update does
+		// not wait for a View, and bytes stay where they are until the transaction ends.
+		InitialMmapSize: int(maxBytes),
+		OpenFile: func(name string, flag int, perm os.FileMode) (*os.File, error) {
+			f, err := s.options.OpenFile(name, flag, perm)
+			file = f
+			return f, err
+		},
+	})
+	if err != nil {
+		if errors.Is(err, berrors.ErrTimeout) {
+			return fmt.Errorf("%w: %s is locked", ErrLocked, path)
+		}
+		return fmt.Errorf("open %s: %w", path, classify(err))
+	}
+	s.db, s.file = db, file
+	s.limit(false)
+	s.measure()
+	return nil
+}
+
+// limit sets bbolt's own ceiling: MaxBytes less the reserve, which only makeRoom may use. bbolt refuses to grow the file
+// unless a whole step fits below it. A step costs a truncate and an fsync, so it should not be small, but neither bbolt's
+// 16 MiB.
+func (s *Spool) limit(evicting bool) {
+	ceiling, step := s.options.MaxBytes-s.reserve(), min(256<<10, s.options.MaxBytes/16)
+	switch {
+	case s.bulk || s.shrinking:
+		ceiling = 0
+	case evicting:
+		ceiling, step = s.options.MaxBytes, int64(s.db.Info().PageSize)
+	}
+	s.db.MaxSize, s.db.AllocSize = int(ceiling), int(step)
+}
+
+// measure notes the sizes after a transaction.
+func (s *Spool) measure() {
+	if info, err := s.file.Stat(); err == nil {
+		s.fileBytes.Store(info.Size())
+	}
+	if tx, err := s.db.Begin(false); err == nil {
+		s.usedBytes.Store(s.used(tx))
+		_ = tx.Rollback()
+	}
+}
+
+// used returns the bytes of pages in use. Pages that the last transaction freed count as free although they can be
+// written to only after the next one began.
+func (s *Spool) used(tx *bbolt.Tx) int64 {
+	stats := s.db.Stats()
+	return tx.Size() - int64(stats.FreePageN+stats.PendingPageN)*int64(s.db.Info().PageSize)
+}
+
+// Rescued returns what was rescued of a damaged file, or nil if the file was sound. After damage that showed while the
+// spool was open it returns the latest rescue.
+func (s *Spool) Rescued() *Rescue {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.rescued
+}
+
+// Size returns the bytes of the file, and those of its pages that are in use, as of the last Update.
+func (s *Spool) Size() (file, used int64) {
+	return s.fileBytes.Load(), s.usedBytes.Load()
+}
+
+// Close waits for transactions to end and closes the file. Closing twice is harmless.
+func (s *Spool) Close() error {
+	s.writer.Lock()
+	defer s.writer.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lock == nil {
+		return nil
+	}
+	err := s.closeDB()
+	// Closing the lock file gives the lock back.
+	err = errors.Join(err, s.lock.Close())
+	s.lock = nil
+	if err != nil {
+		return fmt.Errorf("close spool: %w", err)
+	}
+	return nil
+}
+
+func (s *Spool) closeDB() error {
+	if s.db == nil {
+		return nil
+	}
+	err := s.db.Close()
+	s.db, s.file = nil, nil
+	return err
+}
+
+// Update calls fn and makes what it did durable: it is on the disk when Update returns nil, and has not happened when it
+// returns an error, be it of fn or of the disk. It evicts and expires old records in the same transaction. An fn that
+// changes nothing costs no write.
+//
+// One Update should put no more than a sixteenth of MaxBytes. A larger one may need more room than is free: it fails with
+// ErrNoSpace, room is made by eviction, and it succeeds when tried again.
+//
+// Errors that say what to do are ErrNoSpace, ErrReadOnly, ErrDamaged and ErrClosed.
+func (s *Spool) Update(fn func(*Tx) error) error {
+	s.writer.Lock()
+	defer s.writer.Unlock()
+	if err := s.mend(); err != nil {
+		return err
+	}
+	err := s.update(fn)
+	if errors.Is(err, berrors.ErrMaxSizeReached) {
+		s.makeRoom()
+	}
+	if b := s.broken.Load(); b != nil && b.err == nil {
+		// What the failed commit left is put right at once, so that Views in the meantime do not see it.
+		_ = s.mend()
+	}
+	return err
+}
+
+// update runs one transaction.
+func (s *Spool) update(fn func(*Tx) error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.db == nil {
+		return ErrClosed
+	}
+	btx, err := s.db.Begin(true)
+	if err != nil {
+		if errors.Is(err, berrors.ErrInvalidMapping) {
+			s.broken.CompareAndSwap(nil, &breakage{})
+		}
+		return fmt.Errorf("begin: %w", classify(err))
+	}
+	tx := &Tx{spool: s, btx: btx, writable: true}
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		// A panic, or the end of fn's goroutine. Where fn itself is wrong its panic goes on.
+		p := recover()
+		abandon(btx)
+		if p != nil {
+			err = tx.panicked(p)
+		}
+	}()
+	err = tx.run(fn)
+	if err == nil && tx.changes > 0 {
+		err = tx.seal(s.used(btx))
+	}
+	if err != nil || tx.changes == 0 {
+		returned = true
+		abandon(btx)
+		return err
+	}
+	meta, offset, err := s.readMeta(btx)
+	if err != nil {
+		returned = true
+		abandon(btx)
+		return err
+	}
+	s.limit(tx.evicting > 0)
+	tx.inside = true
+	err = s.commit(btx)
+	tx.inside = false
+	returned = true
+	if err != nil {
+		s.failedCommit(meta, offset)
+		return fmt.Errorf("commit: %w", classify(err))
+	}
+	s.measure()
+	return nil
+}
+
+// abandon rolls back, and survives what a panic inside bbolt left.
+func abandon(btx *bbolt.Tx) {
+	defer func() { _ = recover() }()
+	_ = btx.Rollback()
+}
+
+// readMeta reads the meta page that the commit of btx will replace.
+func (s *Spool) readMeta(btx *bbolt.Tx) (meta []byte, offset int64, err error) {
+	meta = make([]byte, pageHeaderLen+metaLen)
+	offset = int64(btx.ID()%2) * int64(s.db.Info().PageSize)
+	if _, err := s.file.ReadAt(meta, offset); err != nil {
+		return nil, 0, fmt.Errorf("read meta page: %w", classify(err))
+	}
+	return meta, offset, nil
+}
+
+// failedCommit finds out whether the failed commit got as far as its meta page. If so, the transaction is visible, and may
+// or may not be on the disk: the old page has to be written back, and bbolt to read its list of free pages anew.
+func (s *Spool) failedCommit(meta []byte, offset int64) {
+	now := make([]byte, len(meta))
+	_, err := s.file.ReadAt(now, offset)
+	if err == nil && bytes.Equal(now, meta) {
+		return
+	}
+	// In the page cache this works even where the disk does not.
+	_, _ = s.file.WriteAt(meta, offset)
+	s.broken.CompareAndSwap(nil, &breakage{meta: meta, offset: offset})
+}
+
+// mend makes the spool usable again after damage or a failed commit. The caller holds writer.
+func (s *Spool) mend() error {
+	b := s.broken.Load()
+	if b == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lock == nil {
+		return ErrClosed
+	}
+	if b.meta != nil {
+		// Before anything else is written the old meta page must be on the disk: the one of the failed commit may be
+		// there, and points to pages that are free now.
+		file, err := s.options.OpenFile(s.options.Path, os.O_RDWR, 0o600)
+		if err != nil {
+			return fmt.Errorf("undo failed commit: %w", classify(err))
+		}
+		_, err = file.WriteAt(b.meta, b.offset)
+		if err == nil {
+			err = file.Sync()
+		}
+		if err = errors.Join(err, file.Close()); err != nil {
+			return fmt.Errorf("undo failed commit: %w", classify(err))
+		}
+		b = &breakage{err: b.err}
+		s.broken.Store(b)
+	}
+	if err := s.closeDB(); err != nil {
+		return fmt.Errorf("close after failure: %w", err)
+	}
+	if err := s.open(); err != nil {
+		return fmt.Errorf("open after failure: %w", err)
+	}
+	s.broken.Store(nil)
+	return nil
+}
+
+// View calls fn with a transaction that sees one state of the spool and cannot change it. It should be short: while it
+// lasts, pages that were freed cannot be used again. It returns fn's error, ErrDamaged or ErrClosed.
+func (s *Spool) View(fn func(*Tx) error) error {
+	if s.broken.Load() != nil {
+		s.writer.Lock()
+		err := s.mend()
+		s.writer.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return s.view(fn)
+}
+
+func (s *Spool) view(fn func(*Tx) error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.db == nil {
+		return ErrClosed
+	}
+	btx, err := s.db.Begin(false)
+	if err != nil {
+		return fmt.Errorf("begin: %w", classify(err))
+	}
+	tx := &Tx{spool: s, btx: btx}
+	returned := false
+	defer func() {
+		abandon(btx)
+		if returned {
+			return
+		}
+		if p := recover(); p != nil {
+			err = tx.panicked(p)
+		}
+	}()
+	err = tx.run(fn)
+	returned = true
+	return err
+}
+
+// maxLedger is the bound of the number of ledger entries.
+func (s *Spool) maxLedger() uint64 {
+	if s.bulk {
+		return 1 << 62
+	}
+	return uint64(s.options.MaxBytes / bytesPerLedgerEntry)
+}
+
+// syncDir makes renames in the directory of path durable.
+func syncDir(path string) error {
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("open directory: %w", err)
+	}
+	err = dir.Sync()
+	if errors.Is(err, syscall.EINVAL) {
+		// A file system without an fsync for directories.
+		err = nil
+	}
+	if err = errors.Join(err, dir.Close()); err != nil {
+		return fmt.Errorf("sync directory: %w", err)
+	}
+	return nil
+}
+
+var _ io.Closer = (*Spool)(nil)
