@@ -162,11 +162,16 @@ func newPageFile(r io.ReaderAt, size, pageSize int64, pages uint64) *pageFile {
 	return &pageFile{r: r, size: size, pageSize: pageSize, pages: pages, seen: make([]uint64, inFile/64+1)}
 }
 
-// lose notes that entries of the range may be missing.
-func (f *pageFile) lose(lost keyRange, cause error) {
+// blame notes that the file is not sound, where no entry is missing.
+func (f *pageFile) blame(cause error) {
 	if f.cause == nil {
 		f.cause = cause
 	}
+}
+
+// lose notes that entries of the range may be missing.
+func (f *pageFile) lose(lost keyRange, cause error) {
+	f.blame(cause)
 	if len(f.lost) >= maxLost {
 		f.lost = []keyRange{{}}
 		return
@@ -248,7 +253,7 @@ func (f *pageFile) walk(m meta, v visit) {
 		}
 		found = true
 		if id := binary.LittleEndian.Uint64(value); id != 0 {
-			f.node(id, keyRange{}, 1, v)
+			f.node(id, keyRange{}, nil, 1, v)
 		} else {
 			f.leaf(value[bucketHeaderLen:], keyRange{}, 0, v)
 		}
@@ -259,21 +264,35 @@ func (f *pageFile) walk(m meta, v visit) {
 	}
 }
 
-func (f *pageFile) node(id uint64, within keyRange, depth int, v visit) {
+// node visits the entries below a page. The range that it must keep to begins where its left neighbour's ends, so that a
+// key of a branch page that lost a bit hides no entry. The key itself, first, must be the first one of the page, or nil for
+// the root: bbolt panics over a page that begins below it, and when it writes a page that begins above it, it puts a second
+// reference to that page beside the first. So any other key is damage, although nothing is lost.
+func (f *pageFile) node(id uint64, within keyRange, first []byte, depth int, v visit) {
 	page, err := f.load(id, depth)
 	if err != nil {
 		f.lose(within, err)
 		return
 	}
 	if binary.LittleEndian.Uint16(page[8:]) == leafFlag {
-		f.leaf(page, within, 0, v)
+		f.leaf(page, within, 0, func(key, value []byte) error {
+			f.begins(id, key, first)
+			first = nil
+			return v(key, value)
+		})
 		return
 	}
-	f.branch(page, within, depth, v)
+	f.branch(page, within, first, depth, v)
+}
+
+func (f *pageFile) begins(id uint64, key, first []byte) {
+	if first != nil && !bytes.Equal(key, first) {
+		f.blame(fmt.Errorf("%w: page %d does not begin with the key that leads to it", errMalformed, id))
+	}
 }
 
 // branch visits the children of a branch page. Each must keep to the range between its key and the next.
-func (f *pageFile) branch(page []byte, within keyRange, depth int, v visit) {
+func (f *pageFile) branch(page []byte, within keyRange, first []byte, depth int, v visit) {
 	id := binary.LittleEndian.Uint64(page)
 	count := int(binary.LittleEndian.Uint16(page[10:]))
 	key := func(i int) ([]byte, uint64, bool) {
@@ -322,7 +341,9 @@ func (f *pageFile) branch(page []byte, within keyRange, depth int, v visit) {
 			continue
 		}
 		k, child, _ := key(i)
+		childFirst := k
 		if i == 0 {
+			f.begins(id, k, first)
 			k = within.from
 		}
 		from = k
@@ -335,7 +356,7 @@ func (f *pageFile) branch(page []byte, within keyRange, depth int, v visit) {
 			}
 		}
 		// The child is loaded into the buffer of the next depth, so page stays.
-		f.node(child, keyRange{k, to}, depth+1, v)
+		f.node(child, keyRange{k, to}, childFirst, depth+1, v)
 	}
 }
 
@@ -356,6 +377,8 @@ func (f *pageFile) leaf(page []byte, within keyRange, flags uint32, v visit) {
 		return
 	}
 	if count == 0 {
+		// bbolt takes an empty page out of the tree, and the bucket always holds the format version.
+		lose(within.from, within.to, fmt.Errorf("%w: leaf page %d is empty", errMalformed, id))
 		return
 	}
 	// The first entry's data begin where the table ends: a second witness of the count.
