@@ -51,6 +51,8 @@ type Agent struct {
 	answering   func(context.Context) error
 	reloads     chan reload
 	history     page.History
+	// syncs are how long the spool's commits wrote and synced.
+	syncs durations
 	// budget counts what goes over the link.
 	budget *budget.Budget
 
@@ -148,6 +150,7 @@ func (a *Agent) openSpool(ctx context.Context) (*spool.Spool, error) {
 			Path:     a.config.Spool.Path,
 			MaxBytes: a.config.Spool.MaxBytes,
 			MaxAge:   a.config.Spool.MaxAge,
+			Synced:   a.syncs.add,
 		})
 		switch {
 		case err == nil:

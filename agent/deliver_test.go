@@ -438,7 +438,8 @@ func TestClockThatWasPutBackHoldsNoMessage(t *testing.T) {
 		future := warning("web", 10, 1, time.Now().AddDate(10, 0, 0))
 		err := h.spool.Update(func(tx *spool.Tx) error {
 			o := observationOf(future, time.Now().AddDate(10, 0, 0))
-			return foldInto(tx.Queue("ops"), testPolicy, &o)
+			_, err := foldInto(tx.Queue("ops"), testPolicy, &o)
+			return err
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -18,6 +18,8 @@ const (
 	sightStamp = 30 * time.Minute
 	// sightValue names the note.
 	sightValue = "sight"
+	// gapCounter names the number of gaps since the spool was made.
+	gapCounter = "gaps"
 )
 
 // stampSight notes that up to now everything was seen.
@@ -47,7 +49,7 @@ func (in *intake) noteGap(tx *spool.Tx, now time.Time) error {
 			return fmt.Errorf("note gap for %s: %w", in.routes[i].receiver, err)
 		}
 	}
-	return nil
+	return tx.Add(gapCounter, 1)
 }
 
 // keepSight stamps the note while the watch is quiet and well, so that a later absence is measured from here.

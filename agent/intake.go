@@ -66,9 +66,9 @@ type intake struct {
 
 // intakeStats are read by the metrics while the intake runs.
 type intakeStats struct {
-	seen, known, old, filtered, committed, critical, commits, failures atomic.Uint64
-	// commitNanos is how long the commits took together, in nanoseconds.
-	commitNanos atomic.Uint64
+	seen, known, old, filtered, committed, critical, folded, commits, failures atomic.Uint64
+	// commitTimes are those of whole transactions, fsync included.
+	commitTimes durations
 	// progressAt is when the loop last went round, in Unix nanoseconds; 0: it waits for something to do.
 	progressAt atomic.Int64
 	// blockedSince is when the spool began to refuse writes, in Unix nanoseconds; 0: it does not.
@@ -83,6 +83,7 @@ func (s *intakeStats) add(t *tally) {
 	s.filtered.Add(t.filtered)
 	s.committed.Add(t.committed)
 	s.critical.Add(t.critical)
+	s.folded.Add(t.folded)
 }
 
 type pageRequest struct {
@@ -115,6 +116,16 @@ func (in *intake) routing() []route {
 	in.rules.RLock()
 	defer in.rules.RUnlock()
 	return in.routes
+}
+
+// matchesHit returns how often each match rule of a receiver was the first to match.
+func (in *intake) matchesHit(receiver string) []filter.Count {
+	for _, r := range in.routing() {
+		if r.receiver == receiver {
+			return r.match.Rules()
+		}
+	}
+	return nil
 }
 
 // rulesHit returns the rules of the filter and how often each decided.
@@ -280,7 +291,7 @@ func (in *intake) flush(ctx context.Context, b *batch) {
 
 // tally is what one transaction did. It counts only once the transaction is durable.
 type tally struct {
-	seen, known, old, filtered, committed, critical uint64
+	seen, known, old, filtered, committed, critical, folded uint64
 	// receivers are those into whose queue something was put.
 	receivers map[string]bool
 	// daily are the statistics of the day; nil until something is counted.
@@ -296,7 +307,7 @@ func (in *intake) retry(ctx context.Context, take func(*spool.Tx, *tally) error)
 		begin := time.Now()
 		err := in.spool.Update(func(tx *spool.Tx) error { return take(tx, &t) })
 		if err == nil {
-			in.stats.commitNanos.Add(uint64(time.Since(begin)))
+			in.stats.commitTimes.add(time.Since(begin))
 			in.stats.add(&t)
 			in.stats.blockedSince.Store(0)
 			if streak, ok := trouble.over(time.Now()); ok {
@@ -503,16 +514,20 @@ func (in *intake) fold(tx *spool.Tx, o *incident.Observation, t *tally) error {
 		if !r.match.Match(&o.Event) {
 			continue
 		}
-		if err := foldInto(tx.Queue(r.receiver), r.policy, o); err != nil {
+		joined, err := foldInto(tx.Queue(r.receiver), r.policy, o)
+		if err != nil {
 			return fmt.Errorf("queue for %s: %w", r.receiver, err)
+		}
+		if joined {
+			t.folded++
 		}
 		t.receivers[r.receiver] = true
 	}
 	return nil
 }
 
-// foldInto folds the observation into the record of its incident.
-func foldInto(q *spool.Queue, policy incident.Policy, o *incident.Observation) error {
+// foldInto folds the observation into the record of its incident. It reports whether the incident had one already.
+func foldInto(q *spool.Queue, policy incident.Policy, o *incident.Observation) (joined bool, err error) {
 	e := &o.Event
 	key := incident.Key(e.InvolvedObject.Namespace, e.InvolvedObject.Kind, o.Workload, e.Reason)
 	if policy.PerEvent {
@@ -521,16 +536,15 @@ func foldInto(q *spool.Queue, policy incident.Policy, o *incident.Observation) e
 	}
 	var waiting *incident.Incident
 	if record, ok := q.Get(key); ok {
-		var err error
 		if waiting, err = incident.Decode(record.Body); err != nil {
-			return err
+			return false, err
 		}
 	}
 	folded, due, ok := policy.Fold(waiting, o)
 	if !ok {
-		return nil
+		return waiting != nil, nil
 	}
-	return q.Put(spool.Record{Key: key, Due: due, Untold: folded.Untold(), Body: folded.Append(nil)})
+	return waiting != nil, q.Put(spool.Record{Key: key, Due: due, Untold: folded.Untold(), Body: folded.Append(nil)})
 }
 
 func eventID(e *notify.Event) spool.EventID {

@@ -9,8 +9,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/control"
 	"github.com/edge-eventer/edge-eventer/agent/link"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
+	"github.com/edge-eventer/edge-eventer/spool"
 )
 
 // exposition writes the Prometheus text format 0.0.4. It is all that is needed of a metrics library here: every series is
@@ -40,6 +42,19 @@ func (x *exposition) sample(name string, value float64, labels ...string) {
 	fmt.Fprintf(&x.b, " %v\n", value)
 }
 
+// histogram writes how long something took.
+func (x *exposition) histogram(name, help string, d *Durations) {
+	x.family(name, "histogram", help)
+	n := uint64(0)
+	for i, bound := range durationBounds {
+		n += d.Buckets[i]
+		x.sample(name+"_bucket", float64(n), "le", strconv.FormatFloat(bound.Seconds(), 'g', -1, 64))
+	}
+	x.sample(name+"_bucket", float64(d.Count()), "le", "+Inf")
+	x.sample(name+"_sum", d.Sum.Seconds())
+	x.sample(name+"_count", float64(d.Count()))
+}
+
 // one writes a metric that has one series.
 func (x *exposition) one(name, kind, help string, value float64) {
 	x.family(name, kind, help)
@@ -67,11 +82,11 @@ func (s *Status) WriteMetrics(w io.Writer) error {
 	}{{"committed", s.Intake.Committed}, {"filtered", s.Intake.Filtered}, {"known", s.Intake.Known}, {"old", s.Intake.Old}} {
 		x.sample("edge_eventer_events_total", float64(became.n), "result", became.result)
 	}
-	x.one("edge_eventer_commits_total", counter, "Transactions that are on disk.", float64(s.Intake.Commits))
-	x.family("edge_eventer_commit_duration_seconds", "summary", "How long commits took, their fsync included.")
-	x.sample("edge_eventer_commit_duration_seconds_sum", s.Intake.CommitTime.Seconds())
-	x.sample("edge_eventer_commit_duration_seconds_count", float64(s.Intake.Commits))
-	x.family("edge_eventer_filter_hits_total", counter, "Events that a rule of the filter decided on, by its place in the list.")
+	x.one("edge_eventer_folded_events_total", counter, "Committed events that joined an incident in a queue instead of making one, counted in each queue.", float64(s.Intake.Folded))
+	x.one("edge_eventer_commits_total", counter, "Transactions of events that are on disk.", float64(s.Intake.Commits))
+	x.histogram("edge_eventer_commit_duration_seconds", "How long transactions of events took, their fsync included.", &s.Intake.CommitTimes)
+	x.histogram("edge_eventer_fsync_duration_seconds", "How long commits, those of acknowledgements included, wrote and synced.", &s.Spool.SyncTimes)
+	x.family("edge_eventer_filter_hits_total", counter, "Events that a rule of the filter decided on, by its place in the list; from 0 again after a reload.")
 	for _, r := range s.Intake.Rules {
 		x.sample("edge_eventer_filter_hits_total", float64(r.Hits), "rule", strconv.Itoa(r.Index))
 	}
@@ -82,6 +97,8 @@ func (s *Status) WriteMetrics(w io.Writer) error {
 	x.one("edge_eventer_spool_max_bytes", gauge, "The bound of the spool file, spool.maxBytes.", float64(s.Spool.Max))
 	x.one("edge_eventer_ledger_events", gauge, "Events in the ledger: those that the API server holds.", float64(s.Spool.Ledger))
 
+	x.one("edge_eventer_gaps_total", counter, "Absences longer than events live, in which some may have come and gone unseen: losses of unknown size.", float64(s.Spool.Gaps))
+
 	x.one("edge_eventer_config_reload_success", gauge, "0 while a changed configuration is refused and the one before is used.", flag(s.Config.Refused.IsZero()))
 	x.one("edge_eventer_config_reload_timestamp_seconds", gauge, "When the configuration in use was read, in Unix seconds.", seconds(s.Config.Loaded))
 
@@ -90,6 +107,14 @@ func (s *Status) WriteMetrics(w io.Writer) error {
 
 	x.one("edge_eventer_link_up", gauge, "1 while there is a way out, or where that cannot be seen.", flag(s.Link.State != link.Down))
 	x.one("edge_eventer_link_outages_total", counter, "How often the way out was lost.", float64(s.Link.Outages))
+	x.one("edge_eventer_link_changed_timestamp_seconds", gauge, "When the link last went or came, in Unix seconds.", seconds(s.Link.Since))
+	x.family("edge_eventer_link_bytes_total", counter, "Bytes at the sockets, TLS and DNS included, by receiver; from 0 again at the begin of a month.")
+	for _, name := range slices.Sorted(maps.Keys(s.Budget.Receivers)) {
+		month := s.Budget.Receivers[name].Month
+		x.sample("edge_eventer_link_bytes_total", float64(month.In), "receiver", name, "direction", "received")
+		x.sample("edge_eventer_link_bytes_total", float64(month.Out), "receiver", name, "direction", "sent")
+	}
+	x.one("edge_eventer_budget_level", gauge, "0: everything is sent; 1: four fifths of a budget are used, one digest an hour; 2: it is used up, only critical incidents are sent.", float64(s.Budget.Level))
 	x.family("edge_eventer_budget_used_bytes", gauge, "Bytes over the link in this local day and month, both ways.")
 	x.sample("edge_eventer_budget_used_bytes", float64(s.Budget.Used.Day.Total()), "period", "day")
 	x.sample("edge_eventer_budget_used_bytes", float64(s.Budget.Used.Month.Total()), "period", "month")
@@ -158,6 +183,12 @@ func (s *Status) writeReceivers(x *exposition) {
 			x.sample(m.name, m.value(&s.Receivers[i]), "receiver", s.Receivers[i].Name)
 		}
 	}
+	x.family("edge_eventer_match_hits_total", counter, "Events that a match rule of the receiver was the first to match, by its place in the list; from 0 again after a reload.")
+	for _, r := range s.Receivers {
+		for _, m := range r.Matches {
+			x.sample("edge_eventer_match_hits_total", float64(m.Hits), "receiver", r.Name, "rule", strconv.Itoa(m.Index))
+		}
+	}
 	x.family("edge_eventer_attempts_total", counter, "Requests to the receiver by outcome.")
 	for _, r := range s.Receivers {
 		// All outcomes are shown from the start, so that rates need no first sample.
@@ -167,7 +198,10 @@ func (s *Status) writeReceivers(x *exposition) {
 	}
 	x.family("edge_eventer_lost_events_total", counter, "Observations lost on the way to the receiver, by cause.")
 	for _, r := range s.Receivers {
-		byCause := make(map[string]uint64)
+		// All causes are shown from the start: a rate sees no growth in a series that begins with it.
+		byCause := map[string]uint64{
+			spool.Evicted: 0, spool.Expired: 0, spool.Refused: 0, spool.Damaged: 0, spool.Unseen: 0, control.Dropped: 0,
+		}
 		for _, l := range r.Losses {
 			byCause[l.Cause] = l.Events
 		}

@@ -45,9 +45,12 @@ type IntakeStatus struct {
 	Seen, Known, Old, Filtered, Committed uint64
 	// Critical are those of Committed whose severity is critical.
 	Critical uint64
-	// Commits are transactions, Failures those that the disk refused; CommitTime is how long the commits took together.
+	// Folded counts the events that joined an incident in a queue instead of making one, in each queue.
+	Folded uint64
+	// Commits are transactions, Failures those that the disk refused; CommitTimes is how long the commits took, from the begin of
+	// the transaction to its last fsync.
 	Commits, Failures uint64
-	CommitTime        time.Duration
+	CommitTimes       Durations
 	// Rules are the filter's rules and how often each decided.
 	Rules []filter.Count
 	// BlockedSince is when the spool began to refuse writes; zero: it does not.
@@ -61,6 +64,10 @@ type SpoolStatus struct {
 	File, Used, Max int64
 	// Ledger is the number of events in the ledger.
 	Ledger int
+	// Gaps counts, since the spool was made, the absences in which events may have come and gone unseen.
+	Gaps uint64
+	// SyncTimes is how long the commits of events and of acknowledgements wrote and synced; on an SD card that is the fsync.
+	SyncTimes Durations
 }
 
 // ReceiverStatus is the queue of one receiver and what its delivery is doing.
@@ -76,7 +83,9 @@ type ReceiverStatus struct {
 	// Dead is the number of dead letters.
 	Dead int
 	// Losses are those since the spool was made, by cause.
-	Losses   []spool.Loss
+	Losses []spool.Loss
+	// Matches are the receiver's match rules and how often each was the first to match.
+	Matches  []filter.Count
 	Delivery DeliveryStatus
 }
 
@@ -129,13 +138,14 @@ func (a *Agent) Status() (Status, error) {
 	s.Intake = parts.intake.stats.status()
 	s.Intake.Rules = parts.intake.rulesHit()
 	s.Spool.File, s.Spool.Used = parts.spool.Size()
+	s.Spool.SyncTimes = a.syncs.read()
 	err := parts.spool.View(func(tx *spool.Tx) error {
-		s.Spool.Ledger = tx.LedgerLen()
+		s.Spool.Ledger, s.Spool.Gaps = tx.LedgerLen(), tx.Counter(gapCounter)
 		configured := make(map[string]bool)
 		for _, d := range deliveries {
 			configured[d.name] = true
 			r := queueStatus(tx, d.name)
-			r.Type, r.Delivery = d.kind, d.Status()
+			r.Type, r.Delivery, r.Matches = d.kind, d.Status(), parts.intake.matchesHit(d.name)
 			s.Receivers = append(s.Receivers, r)
 		}
 		for _, name := range tx.Receivers() {
@@ -166,7 +176,7 @@ func (s *intakeStats) status() IntakeStatus {
 	status := IntakeStatus{
 		Seen: s.seen.Load(), Known: s.known.Load(), Old: s.old.Load(), Filtered: s.filtered.Load(),
 		Committed: s.committed.Load(), Critical: s.critical.Load(), Commits: s.commits.Load(), Failures: s.failures.Load(),
-		CommitTime: time.Duration(s.commitNanos.Load()),
+		Folded: s.folded.Load(), CommitTimes: s.commitTimes.read(),
 	}
 	if since := s.blockedSince.Load(); since != 0 {
 		status.BlockedSince = time.Unix(0, since)

@@ -43,6 +43,10 @@ type Options struct {
 	// Now is the clock, time.Now by default. It sets Record.Added and Loss.Since and decides what is older than MaxAge.
 	Now func() time.Time
 
+	// Synced is told after each commit how long writing and syncing took: the pages, an fsync, the meta page and another. It is
+	// called inside Update and must not use the spool. Default: nobody is told.
+	Synced func(time.Duration)
+
 	// OpenFile opens the file, os.OpenFile by default. Tests inject faults with it.
 	OpenFile func(name string, flag int, perm os.FileMode) (*os.File, error)
 
@@ -362,6 +366,10 @@ func (s *Spool) update(fn func(*Tx) error) (err error) {
 	if err != nil {
 		s.failedCommit(meta, offset)
 		return fmt.Errorf("commit: %w", classify(err))
+	}
+	if s.options.Synced != nil {
+		stats := btx.Stats()
+		s.options.Synced(stats.GetWriteTime())
 	}
 	s.measure()
 	return nil
