@@ -26,6 +26,13 @@ const (
 	maxForgets = 256
 	// changeBuffer lets the watch decode while a commit is under way; beyond it the watch waits.
 	changeBuffer = 64
+	// repeatsWait is how long events that only add to what is on disk already may wait for their commit. A commit writes
+	// some 50 KB however little it holds, and what is not committed is still in the API server: ten repeats a second cost
+	// 5.6 KB of flash each with a commit a second, and 0.1 KB with one a minute. A minute is a small part of the hour for
+	// which the API server keeps events, and of the five minutes for which kine keeps its history.
+	repeatsWait = time.Minute
+	// commitAhead is how long before a message what belongs into it is committed.
+	commitAhead = 100 * time.Millisecond
 )
 
 // route is where an event goes: a receiver's queue, and when the receiver wants to be told.
@@ -164,7 +171,8 @@ func (in *intake) List(ctx context.Context, page watch.Page) error {
 	}
 }
 
-// Watched takes one change, which is on disk at most commitInterval later.
+// Watched takes one change. News is on disk at most commitInterval later, a repeat before it is due, and at most repeatsWait
+// later.
 func (in *intake) Watched(ctx context.Context, c watch.Change) error {
 	select {
 	case in.changes <- c:
@@ -185,14 +193,13 @@ func (in *intake) run(ctx context.Context) error {
 		select {
 		case c := <-in.changes:
 			in.beat()
-			first := batch.news == 0
-			batch.add(c)
+			batch.add(c, time.Now())
 			switch {
 			case batch.full(in.commitBytes()):
 				in.flush(ctx, &batch)
 				timer.Stop()
-			case first && batch.news > 0:
-				timer.Reset(in.commitInterval)
+			case in.hurry(&batch):
+				timer.Reset(time.Until(batch.commitBy))
 			}
 		case <-timer.C:
 			in.beat()
@@ -208,12 +215,86 @@ func (in *intake) run(ctx context.Context) error {
 			request.done <- err
 		case <-ctx.Done():
 			for len(in.changes) > 0 && !batch.full(in.commitBytes()) {
-				batch.add(<-in.changes)
+				batch.add(<-in.changes, time.Now())
 			}
 			in.flush(ctx, &batch)
 			return nil
 		}
 	}
+}
+
+// hurry brings the commit forward to when the last change of the batch needs it, and reports whether it did. Between two
+// commits is a commitInterval, less commitAhead, unless a batch is full before.
+func (in *intake) hurry(b *batch) bool {
+	last := &b.changes[len(b.changes)-1]
+	if last.Deleted || b.hasNews {
+		return false
+	}
+	var by time.Time
+	by, b.hasNews = in.commitBy(last)
+	if soonest := b.since.Add(in.commitInterval - commitAhead); by.Before(soonest) {
+		by = soonest
+	}
+	if !b.commitBy.IsZero() && !by.Before(b.commitBy) {
+		return false
+	}
+	b.commitBy = by
+	return true
+}
+
+// commitBy returns when a change should be on disk, and whether it is news to anyone. News has to be there when the next
+// message leaves, since new incidents share one; a repeat only changes counts of an incident that is on disk, and has to be
+// there when that incident is told. A due time in the past is no reason to hurry: it waits for a link or a receiver.
+func (in *intake) commitBy(c *arrival) (by time.Time, news bool) {
+	in.rules.RLock()
+	defer in.rules.RUnlock()
+	by = c.at.Add(max(repeatsWait, in.commitInterval))
+	told := func(due time.Time) {
+		if due.Before(c.at) {
+			return
+		}
+		if due = due.Add(-commitAhead); due.Before(by) {
+			by = due
+		}
+	}
+	if !in.filter.WouldKeep(&c.Event) {
+		return by, false
+	}
+	o := observe(&c.Event, 1, c.at)
+	err := in.spool.View(func(tx *spool.Tx) error {
+		for i := range in.routes {
+			r := &in.routes[i]
+			if !r.match.WouldMatch(&c.Event) {
+				continue
+			}
+			q := tx.Queue(r.receiver)
+			record, waiting, err := waitingFor(q, r.policy, o)
+			if err != nil {
+				return err
+			}
+			if waiting == nil {
+				news = true
+				for next := range q.Due(by.Add(commitAhead)) {
+					told(next.Due)
+					break
+				}
+			} else {
+				told(record.Due)
+			}
+			if _, due, ok := r.policy.Fold(waiting, o); ok {
+				told(due)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		// The commit will meet it again, and say so.
+		news = true
+	}
+	if soon := c.at.Add(in.commitInterval); news && soon.Before(by) {
+		by = soon
+	}
+	return by, news
 }
 
 // beat notes that the loop works, and rest that it waits for something to do, which is no standstill.
@@ -250,24 +331,36 @@ func (in *intake) commitPage(ctx context.Context, page watch.Page) error {
 	}
 }
 
-// batch is what the next commit holds.
-type batch struct {
-	changes []watch.Change
-	news    int
-	bytes   int
+// arrival is a change and when it came.
+type arrival struct {
+	watch.Change
+
+	at time.Time
 }
 
-func (b *batch) add(c watch.Change) {
-	b.changes = append(b.changes, c)
+// batch is what the next commit holds.
+type batch struct {
+	changes []arrival
+	// seen counts the changes that are not deletions.
+	seen  int
+	bytes int
+	// hasNews: some change is more than a repeat. commitBy is when the batch has to be on disk; zero: whenever there is
+	// another reason. since is when the last commit was.
+	hasNews         bool
+	commitBy, since time.Time
+}
+
+func (b *batch) add(c watch.Change, at time.Time) {
+	b.changes = append(b.changes, arrival{c, at})
 	if !c.Deleted {
-		b.news++
+		b.seen++
 	}
 	b.bytes += len(c.Event.Message) + recordBytes
 }
 
 // full also counts expired events, which alone are no reason to write: forgetting one late costs nothing.
 func (b *batch) full(most int) bool {
-	return b.news >= maxBatch || b.bytes >= most || len(b.changes)-b.news >= maxForgets
+	return b.seen >= maxBatch || b.bytes >= most || len(b.changes)-b.seen >= maxForgets
 }
 
 // recordBytes is what an event's record takes beside its message: names, times, indexes.
@@ -286,7 +379,7 @@ func (in *intake) flush(ctx context.Context, b *batch) {
 	// The error is that of ctx: retry gives up for no other reason, and what is not committed is still in the API server.
 	_ = in.retry(ctx, func(tx *spool.Tx, t *tally) error { return in.takeChanges(tx, b.changes, t) })
 	clear(b.changes)
-	*b = batch{changes: b.changes[:0]}
+	*b = batch{changes: b.changes[:0], since: time.Now()}
 }
 
 // tally is what one transaction did. It counts only once the transaction is durable.
@@ -343,7 +436,7 @@ func spoolTrouble(err error) string {
 	return "the spool refuses events, the watch waits"
 }
 
-func (in *intake) takeChanges(tx *spool.Tx, changes []watch.Change, t *tally) error {
+func (in *intake) takeChanges(tx *spool.Tx, changes []arrival, t *tally) error {
 	in.rules.RLock()
 	defer in.rules.RUnlock()
 	for i := range changes {
@@ -352,7 +445,7 @@ func (in *intake) takeChanges(tx *spool.Tx, changes []watch.Change, t *tally) er
 			if err := tx.Forget(eventID(&c.Event)); err != nil {
 				return err
 			}
-		} else if err := in.take(tx, &c.Event, takeOptions{}, t); err != nil {
+		} else if err := in.take(tx, &c.Event, takeOptions{at: c.at}, t); err != nil {
 			return err
 		}
 		if err := tx.SetPosition(c.Namespace, c.Event.ResourceVersion); err != nil {
@@ -382,9 +475,9 @@ func (in *intake) takePage(tx *spool.Tx, page watch.Page, t *tally) error {
 	}
 	alive := in.alive[page.Namespace]
 	listedBefore := wasListed(tx, page.Namespace)
-	options := takeOptions{replaced: page.Replaced}
+	options := takeOptions{at: time.Now(), replaced: page.Replaced}
 	if !listedBefore {
-		options.notBefore = time.Now().Add(-in.lookback)
+		options.notBefore = options.at.Add(-in.lookback)
 	}
 	for i := range page.Events {
 		e := &page.Events[i]
@@ -431,8 +524,10 @@ func listedValue(namespace string) string {
 	return fmt.Sprintf("listed-%x", sum[:8])
 }
 
-// takeOptions say how a list differs from the watch.
+// takeOptions say when an event came, and how a list differs from the watch.
 type takeOptions struct {
+	// at is when the event arrived.
+	at time.Time
 	// notBefore: events last seen before it are entered in the ledger, but are not news. Zero: all are.
 	notBefore time.Time
 	// replaced: resourceVersions in the ledger are of another history and only counts can be compared.
@@ -472,12 +567,7 @@ func (in *intake) take(tx *spool.Tx, e *notify.Event, options takeOptions, t *ta
 	if in.severity != nil && in.severity(e.Reason) == notify.Critical {
 		t.critical++
 	}
-	o := &incident.Observation{
-		Event:    *e,
-		Workload: watch.WorkloadName(e.InvolvedObject.Kind, e.InvolvedObject.Name),
-		New:      uint32(isNew),
-		At:       time.Now(),
-	}
+	o := observe(e, uint32(isNew), options.at)
 	if in.daily {
 		if t.daily == nil {
 			if t.daily, err = readDaily(tx); err != nil {
@@ -526,25 +616,44 @@ func (in *intake) fold(tx *spool.Tx, o *incident.Observation, t *tally) error {
 	return nil
 }
 
+func observe(e *notify.Event, isNew uint32, at time.Time) *incident.Observation {
+	return &incident.Observation{
+		Event:    *e,
+		Workload: watch.WorkloadName(e.InvolvedObject.Kind, e.InvolvedObject.Name),
+		New:      isNew,
+		At:       at,
+	}
+}
+
 // foldInto folds the observation into the record of its incident. It reports whether the incident had one already.
 func foldInto(q *spool.Queue, policy incident.Policy, o *incident.Observation) (joined bool, err error) {
+	record, waiting, err := waitingFor(q, policy, o)
+	if err != nil {
+		return false, err
+	}
+	folded, due, ok := policy.Fold(waiting, o)
+	if !ok {
+		return waiting != nil, nil
+	}
+	return waiting != nil, q.Put(spool.Record{Key: record.Key, Due: due, Untold: folded.Untold(), Body: folded.Append(nil)})
+}
+
+// waitingFor returns the record of the observation's incident and the incident in it; nil if it has none yet. The record's
+// key is set in any case.
+func waitingFor(q *spool.Queue, policy incident.Policy, o *incident.Observation) (spool.Record, *incident.Incident, error) {
 	e := &o.Event
 	key := incident.Key(e.InvolvedObject.Namespace, e.InvolvedObject.Kind, o.Workload, e.Reason)
 	if policy.PerEvent {
 		eventKey := eventID(e).Key()
 		key = eventKey[:]
 	}
-	var waiting *incident.Incident
-	if record, ok := q.Get(key); ok {
-		if waiting, err = incident.Decode(record.Body); err != nil {
-			return false, err
-		}
-	}
-	folded, due, ok := policy.Fold(waiting, o)
+	record, ok := q.Get(key)
+	record.Key = key
 	if !ok {
-		return waiting != nil, nil
+		return record, nil, nil
 	}
-	return waiting != nil, q.Put(spool.Record{Key: key, Due: due, Untold: folded.Untold(), Body: folded.Append(nil)})
+	waiting, err := incident.Decode(record.Body)
+	return record, waiting, err
 }
 
 func eventID(e *notify.Event) spool.EventID {

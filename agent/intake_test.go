@@ -3,10 +3,12 @@ package agent
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/filter"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
 	"github.com/edge-eventer/edge-eventer/notify"
@@ -191,12 +193,86 @@ func TestABurstIsCommittedInBatches(t *testing.T) {
 		for i := range 2000 {
 			h.show(warning(fmt.Sprintf("web%d", i%40), 10+i, 1+i/40, time.Now()))
 		}
-		pass(2 * time.Second)
+		pass(testPolicy.GroupWait - commitAhead/2)
 		if commits := h.intake.stats.commits.Load(); commits > 2000/maxBatch+2 {
 			t.Errorf("%d commits for a burst of 2000 events, want at most %d", commits, 2000/maxBatch+2)
 		}
 		if n := h.untold("ops"); n != 2000 {
 			t.Errorf("%d observations wait, want 2000", n)
+		}
+	})
+}
+
+// TestRepeatsAreCommittedOnceAMinute: a commit costs the same 50 KB of flash for one repeat as for hundreds.
+func TestRepeatsAreCommittedOnceAMinute(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, r *scripted) {
+		begin, rounds := time.Now(), 0
+		show := func() {
+			rounds++
+			for i := range 10 {
+				e := warning(fmt.Sprintf("web%d", i), 10*rounds+i, rounds, begin)
+				e.LastTimestamp = time.Now()
+				h.show(e)
+			}
+		}
+		show()
+		pass(10 * time.Second)
+		before := h.intake.stats.commits.Load()
+		for range 10 * 60 {
+			pass(time.Second)
+			show()
+		}
+		// Ten minutes with one minute more: the repeats are told after five, and committed right before.
+		if commits := h.intake.stats.commits.Load() - before; commits > 11 {
+			t.Errorf("%d commits in ten minutes, want one a minute", commits)
+		}
+		h.stop()
+		h.done.Wait()
+		total := int(h.untold("ops"))
+		for _, m := range r.messages() {
+			for _, in := range m.Incidents {
+				total += in.Untold
+			}
+		}
+		if total != 10*rounds {
+			t.Errorf("%d observations told or on disk after the stop, want %d", total, 10*rounds)
+		}
+	})
+}
+
+func TestNewsIsOnDiskWithinTheCommitInterval(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, _ *scripted) {
+		h.show(warning("web", 10, 1, time.Now()))
+		pass(10 * time.Second)
+		for i := range 20 {
+			// News among repeats takes them along.
+			h.show(warning("web", 20+2*i, 2+i, time.Now()), warning(fmt.Sprintf("new%d", i), 21+2*i, 1, time.Now()))
+			pass(h.intake.commitInterval + time.Millisecond)
+			if n, err := h.intake.Position(""); err != nil || n != fmt.Sprint(21+2*i) {
+				t.Fatalf("position %s, %v, want %d", n, err, 21+2*i)
+			}
+		}
+	})
+}
+
+// TestWithoutGroupWaitNewsLeavesAtOnce: the first of a quiet time is not held for commitInterval, which then bounds the
+// commits all the same.
+func TestWithoutGroupWaitNewsLeavesAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, r *scripted) {
+		routes := slices.Clone(h.intake.routing())
+		routes[0].policy.GroupWait = 0
+		h.intake.reroute(new(filter.Filter), routes, false)
+		pass(time.Minute)
+		h.show(warning("web", 10, 1, time.Now()))
+		pass(time.Millisecond)
+		wantTold(t, r, map[string]int{"web": 1})
+		before := h.intake.stats.commits.Load()
+		for i := range 100 {
+			h.show(warning(fmt.Sprintf("new%d", i), 11+i, 1, time.Now()))
+			pass(100 * time.Millisecond)
+		}
+		if commits := h.intake.stats.commits.Load() - before; commits > 12 {
+			t.Errorf("%d commits in ten seconds, want one a second", commits)
 		}
 	})
 }

@@ -104,15 +104,20 @@ func New(rules []Rule) (*Filter, error) {
 	return f, nil
 }
 
-// Keep reports whether the event is kept: what the first rule that matches says, else true.
+// Keep reports whether the event is kept: what the first rule that matches says, else true. It counts the rule's hit.
 func (f *Filter) Keep(e *notify.Event) bool {
-	for i := range f.rules {
-		if r := &f.rules[i]; r.match(e) {
-			r.hits.Add(1)
-			return r.keep
-		}
+	r := first(f.rules, e)
+	if r == nil {
+		return true
 	}
-	return true
+	r.hits.Add(1)
+	return r.keep
+}
+
+// WouldKeep is Keep without counting.
+func (f *Filter) WouldKeep(e *notify.Event) bool {
+	r := first(f.rules, e)
+	return r == nil || r.keep
 }
 
 // Rules returns the rules in their order with how often each decided.
@@ -137,15 +142,18 @@ func NewMatcher(matches []Match) (*Matcher, error) {
 	return m, nil
 }
 
-// Match reports whether any of the rules matches the event; with no rules it is true.
+// Match reports whether any of the rules matches the event; with no rules it is true. It counts the first one's hit.
 func (m *Matcher) Match(e *notify.Event) bool {
-	for i := range m.rules {
-		if r := &m.rules[i]; r.match(e) {
-			r.hits.Add(1)
-			return true
-		}
+	r := first(m.rules, e)
+	if r != nil {
+		r.hits.Add(1)
 	}
-	return len(m.rules) == 0
+	return r != nil || len(m.rules) == 0
+}
+
+// WouldMatch is Match without counting.
+func (m *Matcher) WouldMatch(e *notify.Event) bool {
+	return len(m.rules) == 0 || first(m.rules, e) != nil
 }
 
 // Rules returns the rules in their order with how often each was the first to match.
@@ -190,6 +198,16 @@ func compile(verb, path string, m *Match, mistakes *Mistakes) rule {
 		mistakes.add(path+".minCount", "must be 1 or more")
 	}
 	return r
+}
+
+// first returns the first of the rules that matches the event, or nil.
+func first(rules []rule, e *notify.Event) *rule {
+	for i := range rules {
+		if rules[i].match(e) {
+			return &rules[i]
+		}
+	}
+	return nil
 }
 
 // match holds the short texts against their patterns first; the message is the longest.
