@@ -51,6 +51,8 @@ type Agent struct {
 	answering   func(context.Context) error
 	reloads     chan reload
 	history     page.History
+	// recent are the last deliveries.
+	recent recent
 	// syncs are how long the spool's commits wrote and synced.
 	syncs durations
 	// budget counts what goes over the link.
@@ -187,6 +189,9 @@ func (a *Agent) run(ctx context.Context, s *spool.Spool) error {
 	if err := a.loadBudget(s); err != nil {
 		return err
 	}
+	if err := a.loadHistory(s); err != nil {
+		return err
+	}
 	way := a.watchLink(ctx, link.Options{Interfaces: a.config.Link.Interfaces, Logger: a.logger})
 	a.mu.Lock()
 	a.link = way
@@ -237,7 +242,7 @@ func (a *Agent) run(ctx context.Context, s *spool.Spool) error {
 	group.Go(func() error { return a.sendHeartbeats(ctx, parts) })
 	group.Go(func() error { return a.takeReloads(ctx, parts) })
 	group.Go(func() error { return a.watchConfig(ctx) })
-	group.Go(func() error { return a.keepHistory(ctx) })
+	group.Go(func() error { return a.keepHistory(ctx, s) })
 	group.Go(func() error { return a.answering(ctx) })
 	return group.Wait()
 }
@@ -293,6 +298,10 @@ func (a *Agent) deliveryTo(c *config.Config, r *config.Receiver, receiver notify
 		logger: a.logger.With("receiver", r.Name, "type", r.Type),
 		wake:   make(chan struct{}, 1),
 		again:  make(chan struct{}, 1),
+		noted:  a.recent.add,
+	}
+	if last := a.recent.lastOK(r.Name); !last.After(time.Now()) {
+		d.status.LastDelivered = last
 	}
 	if r.Type != "stdout" {
 		// A terminal needs no link and costs nothing.

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/edge-eventer/edge-eventer/agent/budget"
+	"github.com/edge-eventer/edge-eventer/agent/control"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/agent/link"
 	"github.com/edge-eventer/edge-eventer/notify"
@@ -65,6 +66,8 @@ type delivery struct {
 	wake chan struct{}
 	// again interrupts the wait for the next attempt of a receiver that is failing: an operator asks for it.
 	again chan struct{}
+	// noted is told what became of each attempt; nil: nobody is.
+	noted func(control.Delivery)
 
 	// form and batch narrow the next message after a bad payload, until the incident that spoils it is found.
 	form  notify.Form
@@ -373,11 +376,13 @@ func (d *delivery) attempt(ctx, sendCtx context.Context, w *waiting) time.Durati
 		request = &notify.Request{Incidents: len(w.incidents)}
 	}
 	if err == nil {
+		d.noteAttempt(w, request, nil)
 		return d.delivered(w, w.in(request))
 	}
 	if sendCtx.Err() != nil {
 		return 0
 	}
+	d.noteAttempt(w, request, err)
 	return d.failed(w, request, err)
 }
 

@@ -52,14 +52,20 @@ func (in *intake) noteGap(tx *spool.Tx, now time.Time) error {
 	return tx.Add(gapCounter, 1)
 }
 
-// keepSight stamps the note while the watch is quiet and well, so that a later absence is measured from here.
+// keepSight stamps the note while the watch is quiet and well, so that a later absence is measured from here. The history of the
+// status page is written in the same transaction, and without the note while the watch does not see.
 func (a *Agent) keepSight(ctx context.Context, s *spool.Spool) error {
 	for wait(ctx, sightStamp) == nil {
-		if !a.sees() {
-			continue
-		}
-		if err := s.Update(func(tx *spool.Tx) error { return stampSight(tx, time.Now()) }); err != nil {
-			a.logger.Debug("cannot note that the watch is well", "err", err)
+		err := s.Update(func(tx *spool.Tx) error {
+			if a.sees() {
+				if err := stampSight(tx, time.Now()); err != nil {
+					return err
+				}
+			}
+			return a.storeHistory(tx)
+		})
+		if err != nil {
+			a.logger.Debug("cannot note that the watch is well, and the history of the status page", "err", err)
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -31,11 +32,51 @@ func (a *Agent) glance(mux *http.ServeMux) {
 	p.Register(mux)
 }
 
-// keepHistory takes a sample every page.Step until ctx ends.
-func (a *Agent) keepHistory(ctx context.Context) error {
+const (
+	// historyValue and recentValue name what the status page showed, and the last deliveries, in the spool.
+	historyValue = "history"
+	recentValue  = "deliveries"
+	// maxStored bounds each of them: the most that the spool takes as one value.
+	maxStored = 4 << 10
+)
+
+// keepHistory takes a sample every page.Step until ctx ends, and writes all of them then. Meanwhile they are written with the note
+// that the watch is well, every sightStamp: that is what a power cut forgets at most, and no fsync of its own.
+func (a *Agent) keepHistory(ctx context.Context, s *spool.Spool) error {
 	a.history.Add(a.sample())
 	for wait(ctx, page.Step) == nil {
 		a.history.Add(a.sample())
+	}
+	a.history.Add(a.sample())
+	if err := s.Update(a.storeHistory); err != nil {
+		a.logger.Debug("the history of the status page is not written", "err", err)
+	}
+	return nil
+}
+
+// storeHistory writes the samples and the last deliveries.
+func (a *Agent) storeHistory(tx *spool.Tx) error {
+	if err := tx.SetValue(historyValue, a.history.Save(maxStored)); err != nil {
+		return fmt.Errorf("store history: %w", err)
+	}
+	if err := tx.SetValue(recentValue, a.recent.save(maxStored)); err != nil {
+		return fmt.Errorf("store deliveries: %w", err)
+	}
+	return nil
+}
+
+// loadHistory takes up what the last run stored. What cannot be read is no reason not to start.
+func (a *Agent) loadHistory(s *spool.Spool) error {
+	var samples, deliveries []byte
+	err := s.View(func(tx *spool.Tx) error {
+		samples, deliveries = tx.Value(historyValue), tx.Value(recentValue)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read history: %w", err)
+	}
+	if err := errors.Join(a.history.Load(samples), a.recent.load(deliveries)); err != nil {
+		a.logger.Warn("the history of the status page begins anew", "err", err)
 	}
 	return nil
 }

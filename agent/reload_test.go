@@ -56,6 +56,15 @@ func startReloaded(t *testing.T, receivers ...string) *reloaded {
 	}
 	r := &reloaded{t: t, path: filepath.Join(dir, "c.yaml"), receivers: make(map[string]*scripted), done: make(chan error, 1)}
 	r.write("", receivers...)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	r.start()
+	return r
+}
+
+// start runs an agent on the directory's configuration and spool.
+func (r *reloaded) start() {
+	t := r.t
+	t.Helper()
 	reread := func() (*config.Config, error) { return config.Load(r.path) }
 	c, err := reread()
 	if err != nil {
@@ -84,8 +93,13 @@ func startReloaded(t *testing.T, receivers ...string) *reloaded {
 	r.stop = stop
 	go func() { r.done <- a.Run(ctx) }()
 	<-ready
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return r
+}
+
+// restart stops the agent as SIGTERM would and starts another on its spool.
+func (r *reloaded) restart() {
+	r.t.Helper()
+	r.close()
+	r.start()
 }
 
 // receiver returns the one of that name, which outlives the deliveries to it as a platform does.

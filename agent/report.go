@@ -26,9 +26,13 @@ func (s *Status) Report() control.Status {
 		Spool: control.Spool{
 			Path: s.Spool.Path, File: s.Spool.File, Used: s.Spool.Used, Max: s.Spool.Max, BlockedSince: s.Intake.BlockedSince,
 		},
-		Receivers: []control.Receiver{},
-		Config:    s.Config,
-		Memory:    control.Memory{Resident: s.Memory.Resident, Anonymous: s.Memory.Anonymous, Peak: s.Memory.Peak},
+		Receivers:  []control.Receiver{},
+		Deliveries: s.Recent,
+		Config:     s.Config,
+		Memory:     control.Memory{Resident: s.Memory.Resident, Anonymous: s.Memory.Anonymous, Peak: s.Memory.Peak},
+	}
+	if r.Deliveries == nil {
+		r.Deliveries = []control.Delivery{}
 	}
 	r.Ready = len(r.Problems) == 0
 	if r.Problems == nil {

@@ -30,9 +30,11 @@ type Status struct {
 	Spool       SpoolStatus
 	// Receivers are those of the configuration, in its order, and then, with an empty Type, the queues on disk that have none.
 	Receivers []ReceiverStatus
-	Link      link.Status
-	Budget    BudgetStatus
-	Memory    MemoryStatus
+	// Recent are the last deliveries, the newest first.
+	Recent []control.Delivery
+	Link   link.Status
+	Budget BudgetStatus
+	Memory MemoryStatus
 	// Config says how the last reading of the configuration ended.
 	Config control.Configuration
 	// NeedsRestart lists, as sentences, what a reload read and could not put to use.
@@ -115,6 +117,7 @@ func (a *Agent) Status() (Status, error) {
 		Cluster:      a.current.Cluster,
 		SignInError:  a.signInError,
 		Memory:       readMemory("/proc/self/status"),
+		Recent:       a.recent.newest(),
 		Config:       a.reading,
 		NeedsRestart: a.needsRestart,
 	}

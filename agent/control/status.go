@@ -21,13 +21,15 @@ type Status struct {
 	// LinkChanges counts how often the link went or came.
 	LinkChanges uint64 `json:"linkChanges"`
 
-	Watch     []Watch       `json:"watch"`
-	Intake    Intake        `json:"intake"`
-	Spool     Spool         `json:"spool"`
-	Receivers []Receiver    `json:"receivers"`
-	Budget    *Budget       `json:"budget,omitempty"`
-	Config    Configuration `json:"config"`
-	Memory    Memory        `json:"memory"`
+	Watch     []Watch    `json:"watch"`
+	Intake    Intake     `json:"intake"`
+	Spool     Spool      `json:"spool"`
+	Receivers []Receiver `json:"receivers"`
+	// Deliveries are the last attempts, at most 20, the newest first. Failures of one receiver in a row are one entry.
+	Deliveries []Delivery    `json:"deliveries"`
+	Budget     *Budget       `json:"budget,omitempty"`
+	Config     Configuration `json:"config"`
+	Memory     Memory        `json:"memory"`
 }
 
 // Watch is the watch of one namespace; "" is all of them.
@@ -86,6 +88,21 @@ type Receiver struct {
 	// Attempts counts by outcome: ok, retry, bad_payload, bad_target.
 	Attempts map[string]uint64 `json:"attempts,omitempty"`
 	Losses   []Loss            `json:"losses,omitempty"`
+}
+
+// Delivery is an attempt to deliver a message, or several in a row that failed alike.
+type Delivery struct {
+	// At is when the last of them ended, First when the first did; zero: there was one.
+	At       time.Time `json:"at"`
+	First    time.Time `json:"first,omitzero"`
+	Receiver string    `json:"receiver"`
+	// Incidents and Events are what the message told; of a digest, those that it names.
+	Incidents int    `json:"incidents"`
+	Events    uint64 `json:"events"`
+	Digest    bool   `json:"digest,omitempty"`
+	// Outcome is ok, retry, bad_payload or bad_target.
+	Outcome  string `json:"outcome"`
+	Attempts int    `json:"attempts"`
 }
 
 // Loss is what was lost for one cause since the spool was made.

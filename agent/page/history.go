@@ -1,6 +1,10 @@
 package page
 
 import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -12,7 +16,7 @@ const (
 	maxSamples = 24*12 + 1
 )
 
-// Sample is how the agent stood at one time. Counters are those since it started.
+// Sample is how the agent stood at one time. Counters are those since it started: one that falls back began again.
 type Sample struct {
 	At time.Time `json:"at"`
 	// Warning and Critical count committed events, Bytes what went over the link.
@@ -48,4 +52,74 @@ func (h *History) Samples() []Sample {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return append([]Sample{}, h.samples...)
+}
+
+// version is the first byte of what Save returns.
+const version = 1
+
+// errHistory is returned by Load for what Save did not write.
+var errHistory = errors.New("the stored history cannot be read")
+
+// states are how Watch and Link are stored.
+var states = []string{"unknown", "up", "down"}
+
+// Save returns the samples in at most limit bytes. Each takes about 10, so that 4 KiB hold 24 hours; where they do not, the oldest
+// are left out.
+func (h *History) Save(limit int) []byte {
+	samples := h.Samples()
+	data := []byte{version}
+	// From the newest to the oldest, each as what changed since.
+	var after Sample
+	after.At = time.Unix(0, 0)
+	for _, s := range slices.Backward(samples) {
+		before := len(data)
+		data = binary.AppendVarint(data, s.At.Unix()-after.At.Unix())
+		data = binary.AppendVarint(data, int64(s.Warning-after.Warning))
+		data = binary.AppendVarint(data, int64(s.Critical-after.Critical))
+		data = binary.AppendVarint(data, s.Bytes-after.Bytes)
+		data = binary.AppendVarint(data, int64(s.Untold-after.Untold))
+		data = append(data, byte(max(0, slices.Index(states, s.Watch))<<4|max(0, slices.Index(states, s.Link))))
+		if len(data) > limit {
+			return data[:before]
+		}
+		after = s
+	}
+	return data
+}
+
+// Load puts the samples that Save returned before those that are there. On an error it changes nothing.
+func (h *History) Load(data []byte) error {
+	if len(data) == 0 {
+		return nil
+	}
+	if data[0] != version {
+		return fmt.Errorf("%w: version %d", errHistory, data[0])
+	}
+	data = data[1:]
+	var stored []Sample
+	after := Sample{At: time.Unix(0, 0)}
+	for len(data) > 0 && len(stored) < maxSamples {
+		var n [5]int64
+		for i := range n {
+			value, length := binary.Varint(data)
+			if length <= 0 {
+				return fmt.Errorf("%w: it ends within a sample", errHistory)
+			}
+			n[i], data = value, data[length:]
+		}
+		if len(data) == 0 || int(data[0]>>4) >= len(states) || int(data[0]&15) >= len(states) {
+			return fmt.Errorf("%w: no such state", errHistory)
+		}
+		after = Sample{
+			At: time.Unix(after.At.Unix()+n[0], 0), Warning: after.Warning + uint64(n[1]), Critical: after.Critical + uint64(n[2]),
+			Bytes: after.Bytes + n[3], Untold: after.Untold + uint64(n[4]), Watch: states[data[0]>>4], Link: states[data[0]&15],
+		}
+		stored, data = append(stored, after), data[1:]
+	}
+	slices.Reverse(stored)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := append(stored, h.samples...)
+	h.samples = append(make([]Sample, 0, maxSamples), all[max(0, len(all)-maxSamples):]...)
+	return nil
 }
