@@ -21,7 +21,13 @@ func newPage(incidents ...Incident) *Page {
 	}
 	return &Page{
 		Report: func() (control.Status, error) {
-			return control.Status{Cluster: "shop-1", Version: "v1", Now: now, Started: now, Ready: true}, nil
+			return control.Status{
+				Cluster: "shop-1", Version: "v1", Now: now, Started: now, Ready: true,
+				Budget: &control.Budget{Day: 300 << 10, DayMax: 1 << 20},
+				Deliveries: []control.Delivery{{
+					At: now, First: now.Add(-2 * time.Minute), Receiver: "ops", Incidents: 2, Events: 1, Outcome: "retry", Attempts: 3,
+				}},
+			}, nil
 		},
 		Now: func() Sample { return Sample{At: time.Now(), Warning: 1000, Watch: "up", Link: "down"} },
 		Incidents: func(yield func(Incident) bool) error {
