@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 
+	"github.com/edge-eventer/edge-eventer/agent/budget"
 	"github.com/edge-eventer/edge-eventer/agent/control"
 )
 
@@ -25,6 +26,7 @@ func (s *Status) Report() control.Status {
 		},
 		Spool: control.Spool{
 			Path: s.Spool.Path, File: s.Spool.File, Used: s.Spool.Used, Max: s.Spool.Max, BlockedSince: s.Intake.BlockedSince,
+			Syncs: s.Spool.SyncTimes.Count(), SyncMean: s.Spool.SyncTimes.Mean().Seconds(), SyncMax: s.Spool.SyncTimes.Max.Seconds(),
 		},
 		Receivers:  []control.Receiver{},
 		Deliveries: s.Recent,
@@ -68,6 +70,9 @@ func (r *ReceiverStatus) report() control.Receiver {
 	return c
 }
 
+// fullTenths is from how many tenths of the spool in use on it is called nearly full; above three quarters the oldest go.
+const fullTenths = 7
+
 // notes lists, as sentences, what an operator should know and what keeps no event from its way.
 func (s *Status) notes() []string {
 	var notes []string
@@ -75,7 +80,21 @@ func (s *Status) notes() []string {
 		notes = append(notes, "the changed configuration was refused, the one before stays: "+s.Config.Mistakes)
 	}
 	notes = append(notes, s.NeedsRestart...)
+	switch s.Budget.Level {
+	case budget.Frugal:
+		notes = append(notes, "four fifths of the link's budget are used: everything is told in digests, at most one an hour")
+	case budget.CriticalOnly:
+		notes = append(notes, "the link's budget is used up: only critical incidents are sent, all others wait on disk until the period ends")
+	case budget.Free:
+	}
+	if s.Spool.Max > 0 && s.Spool.Used > s.Spool.Max/10*fullTenths {
+		notes = append(notes, "the spool is nearly full: the oldest incidents go next, counted and told (spool.maxBytes)")
+	}
 	for _, r := range s.Receivers {
+		if r.Dead > 0 && r.Type != "" {
+			notes = append(notes, fmt.Sprintf("receiver %s refused %d messages for good: spool ls --receiver %s shows them, spool retry sends them again",
+				r.Name, r.Dead, r.Name))
+		}
 		if r.Type == "" {
 			notes = append(notes, fmt.Sprintf("queue %s has no receiver: %d records and %d dead letters wait; configure it again, or spool drop --receiver %s",
 				r.Name, r.Waiting, r.Dead, r.Name))

@@ -18,7 +18,7 @@ type Status struct {
 	// Link is up, down or unknown. Since is when that began.
 	Link      string    `json:"link"`
 	LinkSince time.Time `json:"linkSince,omitzero"`
-	// LinkChanges counts how often the link went or came.
+	// LinkChanges counts how often the link was lost since the agent started.
 	LinkChanges uint64 `json:"linkChanges"`
 
 	Watch     []Watch    `json:"watch"`
@@ -63,6 +63,10 @@ type Spool struct {
 	Used         int64     `json:"usedBytes"`
 	Max          int64     `json:"maxBytes"`
 	BlockedSince time.Time `json:"blockedSince,omitzero"`
+	// Syncs counts the commits since the agent started; SyncMean and SyncMax are how long they wrote and synced, in seconds.
+	Syncs    uint64  `json:"syncs"`
+	SyncMean float64 `json:"syncMeanSeconds"`
+	SyncMax  float64 `json:"syncMaxSeconds"`
 }
 
 // Receiver is a queue and what its delivery is doing.

@@ -71,7 +71,8 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	return exitUsage
 }
 
-// parse parses a command's flags. Where it reports false, code is what the command returns.
+// parse parses a command's flags, which may stand before, between and after its arguments; behind -- everything is an argument.
+// Where it reports false, code is what the command returns.
 func parse(flags *flag.FlagSet, args []string, s streams, positional int) (code int, ok bool) {
 	flags.SetOutput(s.err)
 	if flags.Name() == "run" {
@@ -80,7 +81,7 @@ func parse(flags *flag.FlagSet, args []string, s streams, positional int) (code 
 			flags.PrintDefaults()
 		}
 	}
-	switch err := flags.Parse(args); {
+	switch err := parseAnywhere(flags, args); {
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK, false
 	case err != nil:
@@ -90,4 +91,19 @@ func parse(flags *flag.FlagSet, args []string, s streams, positional int) (code 
 		return exitUsage, false
 	}
 	return exitOK, true
+}
+
+// parseAnywhere does not stop at the first argument as flag.Parse does: `spool show ID --receiver ops` is what people type.
+func parseAnywhere(flags *flag.FlagSet, args []string) error {
+	var positional []string
+	for {
+		if err := flags.Parse(args); err != nil {
+			return err
+		}
+		rest := flags.Args()
+		if read := len(args) - len(rest); len(rest) == 0 || read > 0 && args[read-1] == "--" {
+			return flags.Parse(append(append([]string{"--"}, positional...), rest...))
+		}
+		positional, args = append(positional, rest[0]), rest[1:]
+	}
 }

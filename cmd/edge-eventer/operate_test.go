@@ -157,7 +157,7 @@ func TestSpoolCommandMakesNoSpool(t *testing.T) {
 func TestStatusSaysThatNoAgentRuns(t *testing.T) {
 	d := newDesk(t, stdoutReceiver)
 	_, errOut := d.run("", exitFailed, "status", "--config", d.config)
-	if !strings.HasPrefix(errOut, "NOT WORKING: no agent is running here") {
+	if !strings.HasPrefix(errOut, "NOT WORKING\n  ! no agent is running here") {
 		t.Errorf("it says: %s", errOut)
 	}
 }

@@ -26,7 +26,7 @@ const spoolUsage = `edge-eventer spool inspects and repairs the queues, also whi
                                                         with no ID: everything in the receiver's queue
   edge-eventer spool export  [--receiver NAME]          JSON lines
 
-An ID may be shortened to 4 characters or more, as long as only one entry begins with it.
+An ID may be shortened to 4 characters or more, as long as only one entry begins with it. drop asks first, unless --yes.
 `
 
 // spoolCommand are the flags that all spool commands have.

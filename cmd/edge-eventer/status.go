@@ -27,6 +27,8 @@ const (
 	width = 80
 	// redraw is how often --watch asks.
 	redraw = 2 * time.Second
+	// maxDeliveries is how many of the last deliveries are shown.
+	maxDeliveries = 5
 )
 
 func showStatus(args []string, s streams) int {
@@ -50,20 +52,19 @@ func showStatus(args []string, s streams) int {
 	client := control.NewClient(control.SocketPath(c.Spool.Path))
 	defer client.Close()
 	p := painter{colours: colours(s.out)}
+	redraws := *watch && *format == "text" && controllable(s.out)
 	for {
 		status, err := client.Status(ctx)
-		if *watch && *format == "text" && p.colours {
+		if ctx.Err() != nil {
+			return exitOK
+		}
+		if redraws {
 			// Home and clear to the end, so that nothing flickers.
 			fmt.Fprint(s.out, "\x1b[H\x1b[J")
 		}
 		switch {
-		case ctx.Err() != nil:
-			return exitOK
 		case err != nil:
-			fmt.Fprintln(s.err, "NOT WORKING:", err)
-			for _, line := range whyNot(ctx, c, err) {
-				fmt.Fprintln(s.err, " ", line)
-			}
+			fmt.Fprint(s.err, p.absent(err, whyNot(ctx, c, err)))
 			if !*watch {
 				return exitFailed
 			}
@@ -125,11 +126,14 @@ func whyNot(ctx context.Context, c *config.Config, err error) []string {
 	return []string{"something answers on " + c.Server.Listen + ": " + clean(string(body))}
 }
 
-// colours reports whether w shows colours: a terminal, and nobody who wants none (no-color.org).
-func colours(w io.Writer) bool {
+// controllable reports whether w is a terminal that can be cleared.
+func controllable(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	return ok && isTerminal(f) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	return ok && isTerminal(f) && os.Getenv("TERM") != "dumb"
 }
+
+// colours reports whether w shows colours: such a terminal, and nobody who wants none (no-color.org).
+func colours(w io.Writer) bool { return controllable(w) && os.Getenv("NO_COLOR") == "" }
 
 // isTerminal also tells a terminal from /dev/null, which is a character device too.
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
@@ -172,6 +176,16 @@ func (p *painter) sentence(colour, mark, text string) {
 	}
 }
 
+// absent says that no agent answers, and what else is known.
+func (p *painter) absent(err error, known []string) string {
+	p.b.Reset()
+	p.line(red, "NOT WORKING")
+	for _, text := range append([]string{err.Error()}, known...) {
+		p.sentence(red, "!", text)
+	}
+	return p.b.String()
+}
+
 // status answers first whether it works, and if not, why.
 func (p *painter) status(s *control.Status) string {
 	p.b.Reset()
@@ -191,8 +205,11 @@ func (p *painter) status(s *control.Status) string {
 		for _, problem := range s.Problems {
 			p.sentence(red, "!", problem)
 		}
-	case failing > 0 || s.Link == "down":
+	case failing > 0 || s.Link == "down" || s.Budget != nil && s.Budget.Level == "critical-only":
 		what := "not delivering"
+		if failing == 0 {
+			what = "budget used up"
+		}
 		if s.Link == "down" {
 			what = "link away"
 		}
@@ -214,7 +231,7 @@ func (p *painter) status(s *control.Status) string {
 		p.watch(s, w)
 	}
 	p.line("", "events    %d committed, %d filtered, %d already known, %d too old", s.Intake.Committed, s.Intake.Filtered, s.Intake.Known, s.Intake.Old)
-	p.line("", "spool     %s of %s used, file %s", size(s.Spool.Used), size(s.Spool.Max), size(s.Spool.File))
+	p.line("", "spool     %s of %s used, file %s%s", size(s.Spool.Used), size(s.Spool.Max), size(s.Spool.File), fsync(&s.Spool))
 	link := s.Link
 	if !s.LinkSince.IsZero() {
 		link += " since " + ago(s.Now.Sub(s.LinkSince))
@@ -230,7 +247,47 @@ func (p *painter) status(s *control.Status) string {
 	for i := range s.Receivers {
 		p.receiver(s, &s.Receivers[i])
 	}
+	if len(s.Deliveries) > 0 {
+		p.line("", "")
+		p.line("", "%-10s %-18s %9s %7s  %s", "DELIVERIES", "RECEIVER", "INCIDENTS", "EVENTS", "RESULT")
+	}
+	for _, d := range s.Deliveries[:min(len(s.Deliveries), maxDeliveries)] {
+		p.delivery(s, &d)
+	}
 	return p.b.String()
+}
+
+// delivery is one line of the last deliveries.
+func (p *painter) delivery(s *control.Status, d *control.Delivery) {
+	result, colour := d.Outcome, ""
+	switch d.Outcome {
+	case "ok":
+		result = "delivered"
+		if d.Digest {
+			result = "delivered, digest"
+		}
+	case "retry":
+		result, colour = "failed", yellow
+	case "bad_payload":
+		result, colour = "message refused", red
+	case "bad_target":
+		result, colour = "receiver refuses", red
+	}
+	if d.Attempts > 1 {
+		result += fmt.Sprintf(", %d times in %s", d.Attempts, ago(d.At.Sub(d.First)))
+	}
+	p.line(colour, "%-10s %-18s %9d %7d  %s", ago(s.Now.Sub(d.At))+" ago", cut(d.Receiver, 18), d.Incidents, d.Events, result)
+}
+
+// fsync adds how long commits take to reach the disk, which tells of an SD card that becomes slow.
+func fsync(s *control.Spool) string {
+	if s.Syncs == 0 {
+		return ""
+	}
+	milliseconds := func(seconds float64) string {
+		return time.Duration(seconds * float64(time.Second)).Round(100 * time.Microsecond).String()
+	}
+	return fmt.Sprintf(", fsync %s, at most %s", milliseconds(s.SyncMean), milliseconds(s.SyncMax))
 }
 
 func (p *painter) watch(s *control.Status, w control.Watch) {

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edge-eventer/edge-eventer/agent/control"
+)
+
+// beside is an agent that runs as a process, and the commands that an operator gives beside it.
+type beside struct {
+	t      *testing.T
+	agent  *process
+	config string
+	binary string
+}
+
+// runBeside starts an agent on a spool that d.put filled. Its cluster is away.
+func runBeside(t *testing.T, d *desk) *beside {
+	t.Helper()
+	binary, err := buildAgent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &beside{t: t, agent: startAgent(t, d.config), config: d.config, binary: binary}
+	b.agent.waitForLog("cannot sign in to the cluster")
+	b.until("the control socket answers", func() bool {
+		_, err := os.Stat(control.SocketPath(d.spool))
+		return err == nil
+	})
+	return b
+}
+
+// command runs the binary with the configuration's flag behind all others, and returns what it printed and its exit code.
+func (b *beside) command(in string, args ...string) (out, errOut string, code int) {
+	b.t.Helper()
+	command := exec.CommandContext(b.t.Context(), b.binary, append(args, "--config", b.config)...)
+	var o, e bytes.Buffer
+	command.Stdin, command.Stdout, command.Stderr = strings.NewReader(in), &o, &e
+	err := command.Run()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return o.String(), e.String(), exit.ExitCode()
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return o.String(), e.String(), exitOK
+}
+
+func (b *beside) status() control.Status {
+	b.t.Helper()
+	out, errOut, code := b.command("", "status", "-o", "json")
+	var s control.Status
+	if err := json.Unmarshal([]byte(out), &s); err != nil || code != exitOK {
+		b.t.Fatalf("status: exit code %d, %v\n%s%s", code, err, out, errOut)
+	}
+	return s
+}
+
+// until waits for a condition that only asking can show.
+func (b *beside) until(what string, done func() bool) {
+	b.t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	timeout := time.After(time.Minute)
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-timeout:
+			b.t.Fatalf("a minute later it is still not so that %s", what)
+		}
+	}
+}
+
+// queue returns the entries of ops as export prints them.
+func (b *beside) queue() []control.Entry {
+	b.t.Helper()
+	out, errOut, code := b.command("", "spool", "export")
+	if code != exitOK {
+		b.t.Fatalf("export: exit code %d: %s", code, errOut)
+	}
+	var entries []control.Entry
+	for line := range strings.Lines(out) {
+		var e control.Entry
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			b.t.Fatalf("export: %v in %s", err, line)
+		}
+		entries = append(entries, e)
+	}
+	return entries
+}
+
+// TestSpoolCommandsWorkBesideTheRunningAgent gives every spool command to a process, while the agent, another process, holds the
+// spool's lock and its receiver is down.
+func TestSpoolCommandsWorkBesideTheRunningAgent(t *testing.T) {
+	a := newArchive(t)
+	a.setDown(true)
+	d := newDesk(t, "{name: ops, type: webhook, url: '"+a.URL+"', maxBackoff: 1h}")
+	d.put(5)
+	appendTo(t, d.config, "kubernetes: {kubeconfig: "+filepath.Join(t.TempDir(), "missing")+"}\n")
+	b := runBeside(t, d)
+
+	out, _, code := b.command("", "spool", "ls")
+	if code != exitOK || strings.Count(out, "\n") != 6 || strings.Count(out, " dead ") != 1 {
+		t.Errorf("ls: exit code %d\n%s", code, out)
+	}
+	entries := b.queue()
+	if len(entries) != 5 || !entries[4].Dead {
+		t.Fatalf("export shows %d entries", len(entries))
+	}
+	waiting, dead := entries[0], entries[4]
+
+	// Flags may stand behind the IDs.
+	out, errOut, code := b.command("", "spool", "show", waiting.ID[:12], "--receiver", "ops")
+	var shown control.Entry
+	if err := json.Unmarshal([]byte(out), &shown); err != nil || code != exitOK || shown.ID != waiting.ID {
+		t.Errorf("show: exit code %d, %v\n%s%s", code, err, out, errOut)
+	}
+	if _, errOut, code := b.command("", "spool", "show", "0000000000"); code != exitFailed || !strings.Contains(errOut, "nothing in the spool has this id") {
+		t.Errorf("show of what is not there: exit code %d: %s", code, errOut)
+	}
+
+	// No answer, a no, and then a yes.
+	for _, no := range []string{"", "no\n"} {
+		if _, errOut, code := b.command(no, "spool", "drop", waiting.ID, "--receiver", "ops"); code != exitFailed || !strings.Contains(errOut, "Type yes") || len(b.queue()) != 5 {
+			t.Errorf("drop, answered %q: exit code %d: %s; %d entries are left", no, code, errOut, len(b.queue()))
+		}
+	}
+	if out, errOut, code := b.command("yes\n", "spool", "drop", waiting.ID); code != exitOK || out != "dropped 1 incidents with 2 untold events\n" {
+		t.Errorf("drop: exit code %d: %s%s", code, out, errOut)
+	}
+	if out, errOut, code := b.command("", "spool", "drop", "--receiver", "ops", entries[1].ID, "--yes"); code != exitOK || len(b.queue()) != 3 {
+		t.Errorf("drop --yes: exit code %d: %s%s", code, out, errOut)
+	}
+	if losses := b.status().Receivers[0].Losses; len(losses) != 2 || losses[0].Cause != "dropped" || losses[0].Events != 4 {
+		t.Errorf("losses: %+v", losses)
+	}
+
+	// The receiver is back. Without retry it would be tried in up to an hour; the dead letter goes along.
+	a.setDown(false)
+	if out, errOut, code := b.command("", "spool", "retry", "--receiver", "ops"); code != exitOK || out != "1 incidents with 2 events are due now\n" {
+		t.Errorf("retry: exit code %d: %s%s", code, out, errOut)
+	}
+	b.until("what waited and the dead letter "+dead.ID[:8]+" are delivered", func() bool {
+		r := b.status().Receivers[0]
+		return r.Untold == 0 && r.Dead == 0 && r.Delivered >= 6
+	})
+	b.agent.signal(15)
+	if code, _ := b.agent.exit(); code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+	// The agent is gone, and its socket with it: the same command opens the file, from which everything was delivered.
+	if _, err := os.Stat(control.SocketPath(d.spool)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket: %v", err)
+	}
+	if out, errOut, code := b.command("", "spool", "ls"); code != exitOK || strings.Count(out, "\n") != 1 {
+		t.Errorf("ls on the file: exit code %d\n%s%s", code, out, errOut)
+	}
+}
+
+func appendTo(t *testing.T, path, text string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+}
