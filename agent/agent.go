@@ -295,6 +295,8 @@ func (a *Agent) deliveryTo(c *config.Config, r *config.Receiver, receiver notify
 		digestAfter: r.DigestAfter,
 		digestAge:   r.DigestAge,
 
+		sendResolved: r.SendResolved,
+
 		logger: a.logger.With("receiver", r.Name, "type", r.Type),
 		wake:   make(chan struct{}, 1),
 		again:  make(chan struct{}, 1),

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -58,7 +59,9 @@ type delivery struct {
 	// More than digestAfter incidents that are due, or several of which one is overdue by digestAge, become a digest.
 	digestAfter int
 	digestAge   time.Duration
-	logger      *slog.Logger
+	// sendResolved says that the next message names incidents that are over.
+	sendResolved bool
+	logger       *slog.Logger
 	// link is the way out; nil: it is not looked at. budget says how much may be sent; nil: everything.
 	link   *link.Link
 	budget *budget.Budget
@@ -180,8 +183,9 @@ type waiting struct {
 	// digest is set when the incidents are those of a digest.
 	digest *digest
 	losses []spool.Loss
-	// over are the keys of incidents that can be forgotten.
-	over [][]byte
+	// over are the keys of incidents that can be forgotten, resolved those incidents where the receiver is told of them.
+	over     [][]byte
+	resolved []*incident.Incident
 	// next is when something will be due, if nothing is.
 	next time.Time
 }
@@ -241,6 +245,9 @@ func (d *delivery) peek(now time.Time) (waiting, error) {
 			case d.policy.Over(in, now):
 				if len(w.over) < maxOver {
 					w.over = append(w.over, bytes.Clone(record.Key))
+					if d.sendResolved {
+						w.resolved = append(w.resolved, in)
+					}
 				}
 				continue
 			case in.Untold() == 0, record.Due.After(now) && !in.ToldAt.IsZero():
@@ -361,6 +368,10 @@ func (d *delivery) attempt(ctx, sendCtx context.Context, w *waiting) time.Durati
 		_ = d.link.Wait(ctx)
 		return 0
 	}
+	if pause := rush(time.Now()); pause > 0 && d.receiver.Limits().AvoidHalfHours {
+		d.state(stateWaiting, time.Now().Add(pause))
+		return pause
+	}
 	d.state(stateWaiting, time.Time{})
 	for _, limit := range d.limits {
 		if err := limit.Wait(ctx); err != nil {
@@ -386,6 +397,17 @@ func (d *delivery) attempt(ctx, sendCtx context.Context, w *waiting) time.Durati
 	return d.failed(w, request, err)
 }
 
+// rush returns how long to stay away from a platform that is overloaded at whole and half hours: from 2 seconds before to 10
+// to 20 seconds after. The zone does not matter: those of all platforms differ from UTC by half hours.
+func rush(now time.Time) time.Duration {
+	const half, before, after = 30 * time.Minute, 2 * time.Second, 10 * time.Second
+	since := now.Add(before).Sub(now.Add(before).Truncate(half))
+	if since >= before+after {
+		return 0
+	}
+	return before + after - since + rand.N(after)
+}
+
 func (d *delivery) message(w *waiting) *notify.Message {
 	m := &notify.Message{Now: time.Now()}
 	for _, t := range w.incidents {
@@ -393,6 +415,9 @@ func (d *delivery) message(w *waiting) *notify.Message {
 	}
 	if w.digest != nil {
 		m.Digest = w.digest.summary()
+	}
+	for _, in := range w.resolved {
+		m.Resolved = append(m.Resolved, in.Alert(d.policy, d.cluster, d.severityOf(in)))
 	}
 	for _, l := range w.losses {
 		m.Losses = append(m.Losses, notify.Loss{Cause: l.Cause, Incidents: l.Records, Events: l.Events, Since: l.Since})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -85,6 +86,66 @@ func TestCompanionsShareOneMessage(t *testing.T) {
 			t.Errorf("ten problems within groupWait came in %d messages, want 1", n)
 		}
 	})
+}
+
+func TestResolvedIncidentsAreNamedInTheNextMessageWhereAskedFor(t *testing.T) {
+	for _, asked := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := &scripted{}
+			h := newHouse(t, map[string]notify.Receiver{"ops": r})
+			h.deliveries["ops"].sendResolved = asked
+			h.start()
+			defer h.close()
+			h.show(warning("web", 10, 3, time.Now()))
+			pass(testPolicy.ResolveAfter + time.Minute)
+			if n := len(r.messages()); n != 1 {
+				t.Fatalf("%d messages, want 1: the end of an incident is no reason for one", n)
+			}
+			h.show(warning("db", 11, 1, time.Now()))
+			pass(time.Minute)
+			h.show(warning("api", 12, 1, time.Now()))
+			pass(time.Minute)
+			var resolved []string
+			for _, m := range r.messages() {
+				for _, in := range m.Resolved {
+					resolved = append(resolved, in.Workload)
+				}
+			}
+			want := []string(nil)
+			if asked {
+				want = []string{"web"}
+			}
+			if !slices.Equal(resolved, want) {
+				t.Errorf("asked %v: told of the end of %v, want %v", asked, resolved, want)
+			}
+		})
+	}
+}
+
+func TestHalfHoursAreAvoidedWhereThePlatformAsksForIt(t *testing.T) {
+	for _, asks := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := &scripted{limits: notify.Limits{Batch: 50, BatchBytes: 256 << 10, AvoidHalfHours: asks}}
+			h := newHouse(t, map[string]notify.Receiver{"ops": r})
+			h.start()
+			defer h.close()
+			// A bubble begins at midnight.
+			pass(30*time.Minute - testPolicy.GroupWait - time.Second)
+			for i := range 5 {
+				h.show(warning(fmt.Sprintf("web%d", i), 10+i, 1, time.Now()))
+				pass(30 * time.Minute)
+			}
+			messages := r.messages()
+			if len(messages) != 5 {
+				t.Fatalf("%d messages, want 5", len(messages))
+			}
+			for _, m := range messages {
+				if late := m.Now.Add(2*time.Second).Sub(m.Now.Add(2*time.Second).Truncate(30*time.Minute)) - 2*time.Second; asks != (late >= 10*time.Second) || late > 20*time.Second {
+					t.Errorf("asks %v: sent %s after the half hour", asks, late)
+				}
+			}
+		})
+	}
 }
 
 func TestRepeatsOfADayAreToldInFewMessages(t *testing.T) {

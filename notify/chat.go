@@ -171,12 +171,16 @@ func (c *chat) preface(m *Message) []string {
 	return lines
 }
 
-// ending is what stands below the first n incidents: how many more there are that no message names.
+// ending is what stands below the first n incidents: how many more there are that no message names, and which are over.
 func (c *chat) ending(m *Message, n int) []string {
+	var lines []string
 	if incidents, events := m.Unnamed(n); incidents > 0 {
-		return []string{c.words.notNamed(incidents, events)}
+		lines = append(lines, c.words.notNamed(incidents, events))
 	}
-	return nil
+	if len(m.Resolved) > 0 {
+		lines = append(lines, c.words.over(m.Resolved))
+	}
+	return lines
 }
 
 // mentions returns who is to be notified by a message with the first n incidents: nobody twice by the parts of a digest.
@@ -198,6 +202,8 @@ func (c *chat) most(m *Message) int {
 const (
 	// maxDigest bounds the incidents that are tried to fit into one message of a digest.
 	maxDigest = 256
+	// maxResolved is how many bytes of a message are about incidents that are over.
+	maxResolved = 500
 	// digestText is how many bytes of an event's message a digest shows.
 	digestText = 100
 )

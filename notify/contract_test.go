@@ -254,7 +254,7 @@ func TestRequestNeverExceedsThePlatformsLimit(t *testing.T) {
 		for name, text := range hostile {
 			for _, repeat := range []int{100, 1500} {
 				in := hostileEverywhere(strings.Repeat(text, repeat))
-				all[fmt.Sprintf("%s×%d", name, repeat)] = &notify.Message{Now: now, Incidents: slices.Repeat([]notify.Incident{in}, 3), Losses: losses()}
+				all[fmt.Sprintf("%s×%d", name, repeat)] = &notify.Message{Now: now, Incidents: slices.Repeat([]notify.Incident{in}, 3), Losses: losses(), Resolved: slices.Repeat([]notify.Incident{in}, 9)}
 			}
 		}
 		for name, m := range all {

@@ -71,8 +71,9 @@ func TestDigestNamesOrCountsEveryIncident(t *testing.T) {
 				t.Errorf("%s: %d named, %d incidents and %d events counted, want 90 and 5777 in all", name, named, countedIncidents, countedEvents)
 			}
 			t.Logf("%s, form %d: 50 incidents, %d of them named, in %d messages with %d bytes", name, form, named, parts, size)
-			if name == "feishu" && size > 16_000 {
-				t.Errorf("%d bytes for 50 incidents, want 16,000 at most", size)
+			if name == "feishu" && size > 12_000 {
+				// The aim is 16 KiB on the wire, with headers, answers and the handshake.
+				t.Errorf("%d bytes for 50 incidents, want 12,000 at most", size)
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,7 +32,7 @@ type feishu struct {
 }
 
 func newFeishu(cfg Config, p *poster) Receiver {
-	return &feishu{chat: newChat(cfg, p, Limits{PerSecond: 5, PerMinute: 100})}
+	return &feishu{chat: newChat(cfg, p, Limits{PerSecond: 5, PerMinute: 100, AvoidHalfHours: true})}
 }
 
 func checkFeishu(cfg *Config, add addMistake) {
@@ -101,24 +102,10 @@ func (f *feishu) card(m *Message) func(n, textLimit int) []byte {
 		if losses := f.preface(m); len(losses) > 0 {
 			elements = append(elements, plainElement(strings.Join(losses, "\n")))
 		}
-		for i := range m.Incidents[:n] {
-			e := f.entry(m, &m.Incidents[i], textLimit)
-			if m.Digest != nil {
-				elements = append(elements, plainElement(e.brief()))
-				continue
-			}
-			if len(elements) > 0 {
-				elements = append(elements, feishuElement{Tag: "hr"})
-			}
-			heading := "**" + escapeLark(e.reason) + "** " + escapeLark(strings.Join(filled(e.subject, e.observed), " "))
-			if e.critical {
-				heading = "<font color='red'>" + e.severity + "</font> " + heading
-			}
-			elements = append(elements, feishuElement{Tag: "markdown", Content: heading})
-			if text := strings.Join(filled(e.message, e.objects), "\n"); text != "" {
-				elements = append(elements, plainElement(text))
-			}
-			elements = append(elements, feishuElement{Tag: "note", Elements: []feishuText{{"plain_text", e.details}}})
+		if m.Digest != nil {
+			elements = append(elements, f.brief(m, n, textLimit)...)
+		} else {
+			elements = append(elements, f.full(m, n, textLimit, len(elements) > 0)...)
 		}
 		for _, line := range f.ending(m, n) {
 			elements = append(elements, plainElement(line))
@@ -133,6 +120,41 @@ func (f *feishu) card(m *Message) func(n, textLimit int) []byte {
 			Elements: elements,
 		}})
 	}
+}
+
+// brief shows the incidents of a digest. An element costs 58 bytes on the link, so ten share one.
+func (f *feishu) brief(m *Message, n, textLimit int) []feishuElement {
+	var elements []feishuElement
+	for group := range slices.Chunk(m.Incidents[:n], 10) {
+		texts := make([]string, len(group))
+		for i := range group {
+			e := f.entry(m, &group[i], textLimit)
+			texts[i] = e.brief()
+		}
+		elements = append(elements, plainElement(strings.Join(texts, "\n\n")))
+	}
+	return elements
+}
+
+// full shows each incident with a heading, its message and a note, and a rule above all but the first of the card.
+func (f *feishu) full(m *Message, n, textLimit int, ruled bool) []feishuElement {
+	var elements []feishuElement
+	for i := range m.Incidents[:n] {
+		e := f.entry(m, &m.Incidents[i], textLimit)
+		if ruled || i > 0 {
+			elements = append(elements, feishuElement{Tag: "hr"})
+		}
+		heading := "**" + escapeLark(e.reason) + "** " + escapeLark(strings.Join(filled(e.subject, e.observed), " "))
+		if e.critical {
+			heading = "<font color='red'>" + e.severity + "</font> " + heading
+		}
+		elements = append(elements, feishuElement{Tag: "markdown", Content: heading})
+		if text := strings.Join(filled(e.message, e.objects), "\n"); text != "" {
+			elements = append(elements, plainElement(text))
+		}
+		elements = append(elements, feishuElement{Tag: "note", Elements: []feishuText{{"plain_text", e.details}}})
+	}
+	return elements
 }
 
 func plainElement(text string) feishuElement {

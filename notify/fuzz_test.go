@@ -32,6 +32,9 @@ func FuzzRender(f *testing.F) {
 		if incidents%2 == 0 {
 			m.Losses = []notify.Loss{{Cause: reason, Incidents: uint64(abs(repeat)), Events: uint64(abs(incidents)), Since: now.Add(time.Duration(repeat))}}
 		}
+		if repeat%5 == 0 {
+			m.Resolved = m.Incidents
+		}
 		if repeat%3 == 0 {
 			m.Digest = &notify.Digest{Incidents: incidents, Events: uint64(abs(repeat)), Since: now, Part: 1 + abs(incidents)%3, Last: simple, MoreIncidents: abs(incidents)}
 		}

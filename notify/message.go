@@ -59,6 +59,8 @@ type Message struct {
 	Losses []Loss
 	// Digest is set when the message sums up a backlog; its incidents are then told in brief.
 	Digest *Digest
+	// Resolved are incidents that were told before and are over. Receivers that people read name them in one line.
+	Resolved []Incident
 }
 
 // Digest sums up a backlog in a few messages. Each names as many of the message's incidents as fit.

@@ -133,6 +133,7 @@ func messages() map[string]*notify.Message {
 		"losses-only": {Now: now, Losses: losses()},
 	}
 	all["digest"] = digest(many(50), losses())
+	all["resolved"] = &notify.Message{Now: now, Incidents: []notify.Incident{plainIncident()}, Resolved: many(20)}
 	for name, text := range hostile {
 		all["hostile-"+name] = message(hostileEverywhere(text))
 	}

@@ -286,6 +286,22 @@ func TestLossesReachEveryReceiver(t *testing.T) {
 	})
 }
 
+func TestResolvedIncidentsAreNamedWherePeopleRead(t *testing.T) {
+	for name, r := range people(t) {
+		for _, form := range []notify.Form{notify.Full, notify.Simple} {
+			in := plainIncident()
+			in.Workload = "database"
+			for _, n := range []int{1, 100} {
+				m := &notify.Message{Now: now, Incidents: []notify.Incident{plainIncident()}, Resolved: slices.Repeat([]notify.Incident{in}, n)}
+				text := allStrings(render(t, r, m, form).Body)
+				if !strings.Contains(text, "resolved: ") || !strings.Contains(text, "database") || strings.Contains(text, " more") != (n > 1) {
+					t.Errorf("%s, form %d, %d resolved: %s", name, form, n, text)
+				}
+			}
+		}
+	}
+}
+
 func TestSampleIsTakenByEveryPlatform(t *testing.T) {
 	forEach(t, func(t *testing.T, s *subject) {
 		server, r := s.start(t)

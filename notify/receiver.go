@@ -34,6 +34,8 @@ type Limits struct {
 	BatchBytes int64
 	// Digest says that a person reads the messages, so that a backlog is better summed up than told one by one.
 	Digest bool
+	// AvoidHalfHours says that the platform is overloaded at whole and half hours and asks to stay away from them.
+	AvoidHalfHours bool
 }
 
 // Request is a rendered message. It is what `edge-eventer render` prints and what golden files hold.

@@ -46,7 +46,11 @@ func (s *slack) Render(m *Message, form Form) (*Request, error) {
 			return toJSON(slackMessage{Text: escapeSlack(plainText(&s.chat, m, n, textLimit)), Mrkdwn: &plain})
 		}
 		// The text is what a phone notifies with; markup in it is off.
-		message := slackMessage{Text: escapeSlack(strings.Join(append([]string{s.title(m, n)}, s.preface(m)...), "\n")), Mrkdwn: &plain}
+		lines := append([]string{s.title(m, n)}, s.preface(m)...)
+		if m.Digest == nil {
+			lines = append(lines, s.ending(m, n)...)
+		}
+		message := slackMessage{Text: escapeSlack(strings.Join(lines, "\n")), Mrkdwn: &plain}
 		if m.Digest != nil {
 			message.Attachments = s.digest(m, n, textLimit)
 			return toJSON(message)

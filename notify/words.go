@@ -29,6 +29,7 @@ type words struct {
 	// inAll is the format of events and incidents, part of a number, away of a time and a span, oldest of a time.
 	inAll, part, away, oldest string
 	unnamed                   string
+	resolved                  string
 }
 
 func wordsOf(language string) *words {
@@ -39,6 +40,7 @@ func wordsOf(language string) *words {
 			news: "新增 %d", objects: "对象", more: "另有 %d 个", late: "延迟 %s 送达", from: "来源", node: "节点",
 			lost: "丢失", lostUnknown: "可能有事件丢失", since: "自", separator: "，", lostTitle: "有事件丢失",
 			inAll: "%[2]s，共 %[1]s", part: "（第 %d 条）", away: "自 %s 起无法送达（%s）", oldest: "最早始于 %s", unnamed: "未列出：",
+			resolved: "已恢复：",
 			causes: map[string]string{
 				"evicted": "存储已满", "expired": "等待过久", "refused": "接收方拒收", "damaged": "存储文件损坏", "unseen": "未能观察集群", "dropped": "操作员删除",
 			},
@@ -50,6 +52,7 @@ func wordsOf(language string) *words {
 		news: "%d new", objects: "objects", more: "%d more", late: "told %s late", from: "from", node: "on",
 		lost: "lost", lostUnknown: "events may have been lost", since: "since", separator: ", ", lostTitle: "events lost",
 		inAll: "%s in %s", part: " (part %d)", away: "out of reach since %s (%s)", oldest: "the oldest began %s", unnamed: "not named here: ",
+		resolved: "resolved: ",
 		causes: map[string]string{
 			"evicted": "the spool was full", "expired": "they waited too long", "refused": "this receiver refused them",
 			"damaged": "the spool was damaged", "unseen": "the cluster was not watched", "dropped": "an operator dropped them",
@@ -121,6 +124,23 @@ func (w *words) span(d *Digest, now time.Time, zone *time.Location) []string {
 func (w *words) notNamed(incidents int, events uint64) string {
 	return w.unnamed + count(uint64(incidents), w.incident, w.incidents) + w.separator + count(events, w.event, w.events) +
 		" (edge-eventer spool ls)"
+}
+
+// over names incidents that are over in one line of at most maxResolved bytes, and counts those that have no room.
+func (w *words) over(incidents []Incident) string {
+	text := w.resolved
+	for i := range incidents {
+		in := &incidents[i]
+		name := strings.Join(filled(nameText(in.Reason, 64), subject(in), w.observed(in)), " ")
+		if i > 0 {
+			name = ", " + name
+		}
+		if len(text)+len(name) > maxResolved {
+			return text + ", " + fmt.Sprintf(w.more, len(incidents)-i)
+		}
+		text += name
+	}
+	return text
 }
 
 // observed is how often: "×312 (9 new)", or nothing for a single observation.

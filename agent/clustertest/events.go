@@ -27,6 +27,8 @@ type EventTemplate struct {
 	Namespace string
 	// Prefix begins the names; a dash and the event's number, five digits from 00000, follow. Default: "event".
 	Prefix string
+	// From is the number of the first one. Default: 0.
+	From int
 	// Type is Warning or Normal. Default: Warning.
 	Type string
 	// Reason of all. Default: BackOff.
@@ -108,7 +110,7 @@ func (c *Cluster) CreateEvents(t testing.TB, n int, o EventTemplate) []string {
 	began := time.Now()
 	names := make([]string, n)
 	inParallel(t, n, func(ctx context.Context, i int) error {
-		event := o.event(i)
+		event := o.event(o.From + i)
 		names[i] = event.Name
 		_, err := c.do(ctx, http.MethodPost, "/api/v1/namespaces/"+o.Namespace+"/events", nil, event)
 		return err

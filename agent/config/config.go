@@ -60,7 +60,7 @@ type Spool struct {
 	MaxBytes int64 `yaml:"maxBytes" as:"size"`
 	// MaxAge is how long an incident may wait before it is given up. Default: 168h.
 	MaxAge time.Duration `yaml:"maxAge"`
-	// CommitInterval is the longest time between two commits while events arrive. Default: 1s.
+	// CommitInterval is after how long news is on disk at most. What only repeats a known incident may wait a minute. Default: 1s.
 	CommitInterval time.Duration `yaml:"commitInterval"`
 }
 
@@ -76,6 +76,8 @@ type Delivery struct {
 	// More than DigestAfter waiting incidents, or one that waits longer than DigestAge, become a digest. Defaults: 10, 10m.
 	DigestAfter int           `yaml:"digestAfter"`
 	DigestAge   time.Duration `yaml:"digestAge"`
+	// SendResolved adds a line about incidents that are over to the next message of a chat receiver. Default: false.
+	SendResolved bool `yaml:"sendResolved"`
 	// Timeout bounds one attempt. Default: 30s.
 	Timeout time.Duration `yaml:"timeout"`
 	// MaxBackoff is the longest pause between two attempts, unless the receiver asks for more. Default: 5m.
