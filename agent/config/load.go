@@ -21,6 +21,16 @@ const maxFile = 128 << 10
 
 // Load reads the file at path and parses it. What is wrong inside the file is an *Errors; a file that cannot be read is another error.
 func Load(path string) (*Config, error) {
+	c, err := LoadAnyway(path)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// LoadAnyway is Load for a command that asks the agent which runs with an older text of the file: beside the error it returns what
+// could be read, with defaults for what is wrong. It returns no configuration only where the file cannot be read.
+func LoadAnyway(path string) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
@@ -31,27 +41,33 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	return Parse(data)
+	return parse(data)
 }
 
 // Parse returns the configuration that data holds, with defaults for what it leaves out. ${NAME} in a url, secret, token or
 // header is taken from the environment. Its error is an *Errors with every mistake.
 func Parse(data []byte) (*Config, error) {
+	c, err := parse(data)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// parse also returns what it could read of a text with mistakes.
+func parse(data []byte) (*Config, error) {
 	c := Default()
 	d := &decoder{keys: make(map[string]key), about: make(map[string]bool), environment: os.LookupEnv}
 	d.newReceiver = func() reflect.Value { return reflect.ValueOf(c.DefaultReceiver()) }
 	root, ok := d.document(data)
 	if !ok {
-		return nil, d.result()
+		return c, d.result()
 	}
 	if root != nil {
 		d.decode(root, "", reflect.ValueOf(c).Elem(), "")
 	}
 	d.check(c)
-	if err := d.result(); err != nil {
-		return nil, err
-	}
-	return c, nil
+	return c, d.result()
 }
 
 // document returns the top node of the file, nil if the file says nothing. It reports false where nothing can be read at all.

@@ -217,6 +217,13 @@ func (a *archive) events() int {
 	return len(a.counts)
 }
 
+// told returns how many observations the messages told.
+func (a *archive) told() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.untold
+}
+
 // wait waits until n different events have arrived.
 func (a *archive) wait(t *testing.T, n int) {
 	t.Helper()

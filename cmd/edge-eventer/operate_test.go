@@ -278,3 +278,39 @@ func TestNullDeviceIsNoTerminal(t *testing.T) {
 		t.Error("/dev/null counts as a terminal")
 	}
 }
+
+// TestBadConfigurationOpensNoSpool: the default of maxBytes would make a larger spool fit, and the oldest go.
+func TestBadConfigurationOpensNoSpool(t *testing.T) {
+	d := newDesk(t, stdoutReceiver)
+	d.put(2)
+	appendTo(t, d.config, "typo: 1\n")
+	for _, command := range [][]string{{"status"}, {"spool", "ls"}} {
+		_, errOut := d.run("", exitUsage, append(command, "--config", d.config)...)
+		if !strings.Contains(errOut, "typo: unknown key") {
+			t.Errorf("%s says: %s", command, errOut)
+		}
+	}
+}
+
+func TestFlagsStandAnywhere(t *testing.T) {
+	d := newDesk(t, stdoutReceiver)
+	d.put(3)
+	out, _ := d.run("", exitOK, "spool", "export", "--config", d.config)
+	var e control.Entry
+	if err := json.Unmarshal([]byte(out[:strings.Index(out, "\n")]), &e); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{e.ID, "--config", d.config, "--receiver", "ops"},
+		{"--config", d.config, e.ID, "--receiver=ops"},
+		{"--config", d.config, "--", e.ID},
+	} {
+		if out, _ := d.run("", exitOK, append([]string{"spool", "show"}, args...)...); !strings.Contains(out, e.ID) {
+			t.Errorf("%s prints %s", args, out)
+		}
+	}
+	if _, errOut := d.run("", exitFailed, "spool", "show", "--config", d.config, "--", "--receiver"); !strings.Contains(errOut, ": --receiver") {
+		t.Errorf("behind -- it says: %s", errOut)
+	}
+	d.run("", exitUsage, "spool", "ls", e.ID, "--config", d.config)
+}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/control"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
@@ -78,12 +79,15 @@ func runSpool(args []string, s streams) int {
 		fmt.Fprintf(s.err, "edge-eventer spool %s: name IDs, or --receiver NAME for all of its queue\n", name)
 		return exitUsage
 	}
-	loaded, code := loadConfig(*path, s)
+	loaded, mistakes := config.LoadAnyway(*path)
 	if loaded == nil {
-		return code
+		return refuse(*path, mistakes, s)
 	}
 	ctx := context.Background()
-	queues, closeQueues, err := openQueues(ctx, loaded.Spool.Path, loaded.Spool.MaxBytes)
+	queues, closeQueues, err := openQueues(ctx, loaded.Spool.Path, loaded.Spool.MaxBytes, mistakes)
+	if errors.Is(err, mistakes) && mistakes != nil {
+		return refuse(*path, mistakes, s)
+	}
 	if err == nil {
 		err = errors.Join(action(c, ctx, queues), closeQueues())
 	}
@@ -94,12 +98,16 @@ func runSpool(args []string, s streams) int {
 	return exitOK
 }
 
-// openQueues asks the running agent, and opens the file itself when there is none. It makes no file where none is.
-func openQueues(ctx context.Context, path string, maxBytes int64) (control.Queues, func() error, error) {
+// openQueues asks the running agent, and opens the file itself when there is none. It makes no file where none is, and opens none for
+// a configuration with mistakes: under a wrong maxBytes the spool would be made to fit.
+func openQueues(ctx context.Context, path string, maxBytes int64, mistakes error) (control.Queues, func() error, error) {
 	client := control.NewClient(control.SocketPath(path))
 	_, err := client.Status(ctx)
 	if !errors.Is(err, control.ErrNotRunning) {
 		return client, func() error { client.Close(); return nil }, nil
+	}
+	if mistakes != nil {
+		return nil, nil, mistakes
 	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, fmt.Errorf("there is no spool at %s, and no agent running on it", path)

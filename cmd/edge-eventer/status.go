@@ -43,15 +43,19 @@ func showStatus(args []string, s streams) int {
 		fmt.Fprintf(s.err, "edge-eventer status: -o takes text or json, not %q\n", *format)
 		return exitUsage
 	}
-	c, code := loadConfig(*path, s)
+	c, mistakes := config.LoadAnyway(*path)
 	if c == nil {
-		return code
+		return refuse(*path, mistakes, s)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	client := control.NewClient(control.SocketPath(c.Spool.Path))
 	defer client.Close()
 	p := painter{colours: colours(s.out)}
+	if _, err := client.Status(ctx); err != nil && mistakes != nil {
+		// An agent that runs says itself what it thinks of the file.
+		return refuse(*path, mistakes, s)
+	}
 	redraws := *watch && *format == "text" && controllable(s.out)
 	for {
 		status, err := client.Status(ctx)
@@ -91,10 +95,15 @@ func showStatus(args []string, s streams) int {
 func loadConfig(path string, s streams) (*config.Config, int) {
 	c, err := config.Load(path)
 	if err != nil {
-		fmt.Fprintf(s.err, "edge-eventer: %s: the configuration is refused\n%v\n", path, err)
-		return nil, exitUsage
+		return nil, refuse(path, err, s)
 	}
 	return c, exitOK
+}
+
+// refuse prints the mistakes of a configuration and returns the exit code.
+func refuse(path string, mistakes error, s streams) int {
+	fmt.Fprintf(s.err, "edge-eventer: %s: the configuration is refused\n%v\n", path, mistakes)
+	return exitUsage
 }
 
 // whyNot says what an agent that does not answer on its socket says of itself: while it cannot open its spool, only the HTTP
