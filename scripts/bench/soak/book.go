@@ -1,0 +1,381 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/edge-eventer/edge-eventer/agent/incident"
+)
+
+// The receivers: one that wants each event, one that wants incidents.
+const (
+	archive = "archive"
+	alerts  = "alerts"
+)
+
+// maxHistory bounds what is remembered of one event or incident.
+const maxHistory = 60
+
+// entry is one event as it was made, and what became of it.
+type entry struct {
+	name, uid string
+	incident  string
+	made      time.Time
+	// count is the latest count that the API server has confirmed.
+	count int32
+	// poison is what the archive refuses for good.
+	poison bool
+	// told is the highest count that the archive has confirmed.
+	told    int32
+	history []string
+}
+
+// story is one incident: its observations, and what was told in each of its openings.
+type story struct {
+	made    uint64
+	told    map[string]int
+	history []string
+}
+
+func (s *story) sum() (told uint64) {
+	for _, n := range s.told {
+		told += uint64(n)
+	}
+	return told
+}
+
+// span is a time in which something was done that may repeat a message, or that makes the agent lose events.
+type span struct {
+	what     string
+	from, to time.Time
+}
+
+// repeat is a message of which the receiver had confirmed something before.
+type repeat struct {
+	receiver, id  string
+	first, second time.Time
+}
+
+// book is what was made, told and done.
+type book struct {
+	mu      sync.Mutex
+	began   time.Time
+	entries map[string]*entry
+	stories map[string]*story
+	// confirmed is when a receiver first confirmed an ID.
+	confirmed map[string]map[string]time.Time
+	messages  map[string]int
+	repeats   []repeat
+	// lost is what the messages told of losses: by receiver and cause. A repeated message counts twice.
+	lost map[string]map[string]uint64
+	// spans are what explains repeats, storms what explains losses.
+	spans, storms []span
+	lastTold      time.Time
+	// weather counts what was done, by its name.
+	weather  map[string]int
+	findings []string
+	foreign  int
+}
+
+func newBook() *book {
+	return &book{
+		began: time.Now(), entries: make(map[string]*entry), stories: make(map[string]*story), weather: make(map[string]int),
+		confirmed: map[string]map[string]time.Time{archive: {}, alerts: {}}, messages: make(map[string]int),
+		lost: map[string]map[string]uint64{archive: {}, alerts: {}},
+	}
+}
+
+func (b *book) at(t time.Time) string { return fmt.Sprintf("%8.2fs", t.Sub(b.began).Seconds()) }
+
+func (b *book) note(history *[]string, format string, args ...any) {
+	if len(*history) < maxHistory {
+		*history = append(*history, b.at(time.Now())+" "+fmt.Sprintf(format, args...))
+	}
+}
+
+// finding is something that must not be.
+func (b *book) finding(format string, args ...any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.findings = append(b.findings, b.at(time.Now())+" "+fmt.Sprintf(format, args...))
+}
+
+// planned enters an event before the API server is asked to make it: the agent may be faster than the answer.
+func (b *book) planned(name, incident string, poison bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.entries[name] = &entry{name: name, incident: incident, poison: poison, made: time.Now()}
+	if b.stories[incident] == nil {
+		b.stories[incident] = &story{told: make(map[string]int)}
+	}
+}
+
+// made notes what the API server confirmed.
+func (b *book) made(name, uid, version string, count int32) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.entries[name]
+	e.uid = uid
+	b.stories[e.incident].made += uint64(count - e.count)
+	e.count = count
+	b.note(&e.history, "the API server has it at %s with count %d", version, count)
+}
+
+// begin notes what may repeat a message, and returns what ends it.
+func (b *book) begin(what string) (end func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.weather[what]++
+	i := len(b.spans)
+	b.spans = append(b.spans, span{what: what, from: time.Now()})
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.spans[i].to = time.Now()
+	}
+}
+
+// did counts something that repeats nothing.
+func (b *book) did(what string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.weather[what]++
+}
+
+func (b *book) storm(from time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.weather["storm"]++
+	b.storms = append(b.storms, span{"storm", from, time.Now()})
+}
+
+// answered notes what a receiver answered to a message, and whether that confirms it.
+func (b *book) answered(receiver string, m *message, answer string, confirmed bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	if confirmed {
+		b.messages[receiver]++
+		b.lastTold = now
+		for _, l := range m.Losses {
+			b.lost[receiver][l.Cause] += max(l.Events, l.Incidents)
+		}
+	}
+	repeated := false
+	for i := range m.Incidents {
+		in := &m.Incidents[i]
+		if in.Own {
+			continue
+		}
+		e := b.entries[in.Event.Metadata.Name]
+		if e == nil {
+			b.foreign++
+			continue
+		}
+		history := &e.history
+		if receiver == alerts {
+			history = &b.stories[e.incident].history
+		}
+		b.note(history, "%s: %s with count %d, occurrences %d, untold %d: %s", receiver, in.ID, in.Event.Count, in.Occurrences, in.Untold, answer)
+		if !confirmed {
+			continue
+		}
+		if first, ok := b.confirmed[receiver][in.ID]; ok {
+			if !repeated {
+				b.repeats = append(b.repeats, repeat{receiver, in.ID, first, now})
+			}
+			repeated = true
+			continue
+		}
+		b.confirmed[receiver][in.ID] = now
+		if receiver == archive {
+			e.told = max(e.told, in.Event.Count)
+			continue
+		}
+		// KEY-OPENED-OCCURRENCES: occurrences count from the opening on.
+		opening := in.ID[:strings.LastIndexByte(in.ID, '-')]
+		told := b.stories[e.incident].told
+		told[opening] = max(told[opening], in.Occurrences)
+	}
+}
+
+// open returns how many events the archive has not confirmed, and how many observations the alerts have not.
+func (b *book) open() (events int, observations uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, e := range b.entries {
+		if e.told < e.count && !e.poison {
+			events++
+		}
+	}
+	for _, s := range b.stories {
+		observations += s.made - min(s.made, s.sum())
+	}
+	return events, observations
+}
+
+// quiet is for how long nothing was confirmed.
+func (b *book) quiet() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return time.Since(b.lastTold)
+}
+
+// waiting is what the spool held at the end.
+type waiting struct {
+	// events is the count of each event in the archive's queue, observations the untold ones of each incident.
+	events       map[string]int32
+	observations map[string]uint64
+	// lost counts events and incidents for good, by receiver and cause; untold those losses that no message has told.
+	lostRecords, lostEvents, untold map[string]map[string]uint64
+}
+
+// incidentOf is the incident of an event as the book names it.
+func incidentOf(namespace, kind, workload, reason string) string {
+	return fmt.Sprintf("%x", incident.Key(namespace, kind, workload, reason))
+}
+
+// balance compares what was made with what was told, and appends what does not fit to the findings.
+func (b *book) balance(w *waiting) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.balanceEvents(w)
+	b.balanceIncidents(w)
+	for _, receiver := range []string{archive, alerts} {
+		for cause, n := range w.lostEvents[receiver] {
+			if told := b.lost[receiver][cause] + w.untold[receiver][cause]; told < n {
+				b.findings = append(b.findings, fmt.Sprintf("%s: %d events were counted as %s, of which %d were told", receiver, n, cause, told))
+			}
+		}
+	}
+	for _, r := range b.repeats {
+		if !b.explained(r) {
+			b.findings = append(b.findings, fmt.Sprintf("%s was told %s at %s and again at %s, and nothing happened in between", r.receiver, r.id, b.at(r.first), b.at(r.second)))
+		}
+	}
+}
+
+func (b *book) explained(r repeat) bool {
+	return slices.ContainsFunc(b.spans, func(s span) bool {
+		// An answer that was on its way when the agent was told to end is given up three seconds later.
+		return s.from.Before(r.second) && (s.to.IsZero() || s.to.Add(4*time.Second).After(r.first))
+	})
+}
+
+// mayBeLost says whether the event was in the spool when that was too small.
+func (b *book) mayBeLost(e *entry) bool {
+	return slices.ContainsFunc(b.storms, func(s span) bool {
+		return e.made.Before(s.to) && e.made.After(s.from.Add(-5*time.Minute))
+	})
+}
+
+func (b *book) balanceEvents(w *waiting) {
+	var missing, refused uint64
+	for _, name := range slices.Sorted(maps.Keys(b.entries)) {
+		e := b.entries[name]
+		switch {
+		case e.poison:
+			if e.told > 0 {
+				b.findings = append(b.findings, b.tell("the archive never took it, and was counted as told", e))
+			}
+			refused++
+		case e.told > e.count:
+			b.findings = append(b.findings, b.tell(fmt.Sprintf("count %d was told and never made", e.told), e))
+		case e.told == e.count, w.events[name] == e.count:
+		case b.mayBeLost(e):
+			missing++
+		default:
+			b.findings = append(b.findings, b.tell(fmt.Sprintf("count %d is lost", e.count), e))
+		}
+	}
+	counted := w.lostRecords[archive]
+	if lost := counted["evicted"] + counted["expired"]; missing > lost {
+		b.findings = append(b.findings, fmt.Sprintf("archive: %d events are missing, %d were counted as lost", missing, lost))
+	}
+	if refused > counted["refused"] {
+		b.findings = append(b.findings, fmt.Sprintf("archive: %d events were refused for good, %d counted", refused, counted["refused"]))
+	}
+}
+
+func (b *book) balanceIncidents(w *waiting) {
+	var missing uint64
+	evicted := w.lostEvents[alerts]["evicted"] + w.lostEvents[alerts]["expired"]
+	for _, key := range slices.Sorted(maps.Keys(b.stories)) {
+		s := b.stories[key]
+		accounted := s.sum() + w.observations[key]
+		switch {
+		case accounted == s.made:
+		case accounted > s.made:
+			b.findings = append(b.findings, fmt.Sprintf("alerts: incident %s: %d observations made, %d told, %d waiting: too many%s",
+				key, s.made, s.sum(), w.observations[key], b.lines(s.history)))
+		case evicted == 0:
+			b.findings = append(b.findings, fmt.Sprintf("alerts: incident %s: %d observations made, %d told, %d waiting: some are lost%s",
+				key, s.made, s.sum(), w.observations[key], b.lines(s.history)))
+		default:
+			missing += s.made - accounted
+		}
+	}
+	if missing > evicted {
+		b.findings = append(b.findings, fmt.Sprintf("alerts: %d observations are missing, %d were counted as lost", missing, evicted))
+	}
+}
+
+func (b *book) tell(what string, e *entry) string {
+	return fmt.Sprintf("event %s, UID %s, incident %s: %s%s", e.name, e.uid, e.incident, what, b.lines(e.history))
+}
+
+func (b *book) lines(history []string) string { return "\n      " + strings.Join(history, "\n      ") }
+
+// report writes the table.
+func (b *book) report(to io.Writer, w *waiting) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var made, told uint64
+	var refused int
+	for _, s := range b.stories {
+		made += s.made
+		told += s.sum()
+	}
+	for _, e := range b.entries {
+		if e.poison {
+			refused++
+		}
+	}
+	fmt.Fprintf(to, "\n| | archive (fold: event) | alerts (fold: incident) |\n|---|---|---|\n")
+	row := func(what string, a, b any) { fmt.Fprintf(to, "| %s | %v | %v |\n", what, a, b) }
+	row("made", fmt.Sprintf("%d events", len(b.entries)), fmt.Sprintf("%d observations of %d incidents", made, len(b.stories)))
+	delivered := 0
+	for _, e := range b.entries {
+		if e.told == e.count {
+			delivered++
+		}
+	}
+	var waits uint64
+	for _, n := range w.observations {
+		waits += n
+	}
+	row("told", delivered, told)
+	row("messages", b.messages[archive], b.messages[alerts])
+	row("waiting", len(w.events), waits)
+	row("refused on purpose", refused, 0)
+	for _, cause := range []string{"evicted", "expired", "refused"} {
+		row("counted as "+cause+" (records / events)",
+			fmt.Sprintf("%d / %d", w.lostRecords[archive][cause], w.lostEvents[archive][cause]),
+			fmt.Sprintf("%d / %d", w.lostRecords[alerts][cause], w.lostEvents[alerts][cause]))
+	}
+	repeats := map[string]int{}
+	for _, r := range b.repeats {
+		repeats[r.receiver]++
+	}
+	row("messages repeated", repeats[archive], repeats[alerts])
+	fmt.Fprintln(to)
+	for _, what := range slices.SortedFunc(maps.Keys(b.weather), func(x, y string) int { return cmp.Compare(x, y) }) {
+		fmt.Fprintf(to, "%5d × %s\n", b.weather[what], what)
+	}
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/edge-eventer/edge-eventer/agent/watch"
+)
+
+// drops is how many requests to the API server are under way at once.
+const drops = 8
+
+// rain makes events.
+type rain struct {
+	book   *book
+	server string
+	client *http.Client
+	random *rand.Rand
+
+	next int
+	// recent are the events that may be seen again, with their counts.
+	recent []recent
+}
+
+type recent struct {
+	namespace, name string
+	count           int32
+}
+
+func newRain(b *book, server, kubeconfig string, random *rand.Rand) (*rain, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, err
+	}
+	client.Timeout = 20 * time.Second
+	return &rain{book: b, server: server, client: client, random: random}, nil
+}
+
+var (
+	namespaces = []string{"soak-shop", "soak-field"}
+	reasons    = []string{"BackOff", "FailedMount", "Unhealthy", "FailedScheduling", "NodeNotReady"}
+)
+
+// event draws an event. A quarter of them are of a workload that is never heard of again.
+func (r *rain) event(size int) *corev1.Event {
+	const alphabet = "bcdfghjklmnpqrstvwxz2456789"
+	suffix := make([]byte, 5)
+	for i := range suffix {
+		suffix[i] = alphabet[r.random.IntN(len(alphabet))]
+	}
+	r.next++
+	deployment := fmt.Sprintf("web-%d", r.random.IntN(12))
+	if r.random.IntN(4) == 0 {
+		deployment = fmt.Sprintf("once-%d", r.next)
+	}
+	now := metav1.Now()
+	message := strings.Repeat("0123456789abcdef", 1+size/16)
+	if r.random.IntN(400) == 0 && size < 1000 {
+		message = poison + message
+	}
+	return &corev1.Event{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespaces[r.random.IntN(len(namespaces))], Name: fmt.Sprintf("soak-%07d", r.next)},
+		InvolvedObject: corev1.ObjectReference{
+			APIVersion: "v1", Kind: "Pod", Namespace: "", Name: deployment + "-7d9f8c6b5d-" + string(suffix),
+		},
+		Type: corev1.EventTypeWarning, Reason: reasons[r.random.IntN(len(reasons))], Message: message,
+		Source:         corev1.EventSource{Component: "kubelet", Host: "pi-soak"},
+		FirstTimestamp: now, LastTimestamp: now, Count: int32(1 + r.random.IntN(3)),
+	}
+}
+
+// burst makes n events, several at a time, and returns when the API server has confirmed all.
+func (r *rain) burst(ctx context.Context, n, size int, again bool) {
+	var running sync.WaitGroup
+	turn := make(chan struct{}, drops)
+	for range n {
+		e := r.event(size)
+		e.InvolvedObject.Namespace = e.Namespace
+		workload := watch.WorkloadName(e.InvolvedObject.Kind, e.InvolvedObject.Name)
+		r.book.planned(e.Name, incidentOf(e.Namespace, "Pod", workload, e.Reason), strings.HasPrefix(e.Message, poison))
+		if again {
+			if len(r.recent) == 200 {
+				r.recent = append(r.recent[:0], r.recent[1:]...)
+			}
+			r.recent = append(r.recent, recent{e.Namespace, e.Name, e.Count})
+		}
+		select {
+		case turn <- struct{}{}:
+		case <-ctx.Done():
+			running.Wait()
+			return
+		}
+		running.Go(func() {
+			defer func() { <-turn }()
+			r.insist(ctx, http.MethodPost, "/api/v1/namespaces/"+e.Namespace+"/events", e.Namespace, e.Name, e)
+		})
+	}
+	running.Wait()
+}
+
+// repeat sees n of the recent events again.
+func (r *rain) repeat(ctx context.Context, n int) {
+	for range min(n, len(r.recent)) {
+		if ctx.Err() != nil {
+			return
+		}
+		e := &r.recent[r.random.IntN(len(r.recent))]
+		e.count += int32(1 + r.random.IntN(4))
+		r.insist(ctx, http.MethodPatch, "/api/v1/namespaces/"+e.namespace+"/events/"+e.name, e.namespace, e.name,
+			map[string]any{"count": e.count, "lastTimestamp": metav1.Now()})
+	}
+}
+
+// insist repeats a request until the API server has done it: the book must know what is there. It goes on after the end of the
+// rain, for what is begun must be known too.
+func (r *rain) insist(ctx context.Context, method, path, namespace, name string, body any) {
+	ctx = context.WithoutCancel(ctx)
+	give := time.Now().Add(5 * time.Minute)
+	for {
+		got, status, err := r.do(ctx, method, path, body)
+		if status == http.StatusConflict && method == http.MethodPost {
+			// An attempt whose answer was lost had made it.
+			got, status, err = r.do(ctx, http.MethodGet, "/api/v1/namespaces/"+namespace+"/events/"+name, nil)
+		}
+		switch {
+		case err == nil && status/100 == 2:
+			r.book.made(name, string(got.UID), got.ResourceVersion, got.Count)
+			return
+		case status == http.StatusNotFound && method == http.MethodPatch:
+			return
+		case time.Now().After(give):
+			r.book.finding("the API server does not take %s %s: status %d, %v", method, path, status, err)
+			return
+		}
+		<-time.After(200 * time.Millisecond)
+	}
+}
+
+func (r *rain) do(ctx context.Context, method, path string, in any) (*corev1.Event, int, error) {
+	text, err := json.Marshal(in)
+	if err != nil {
+		return nil, 0, err
+	}
+	request, err := http.NewRequestWithContext(ctx, method, r.server+path, bytes.NewReader(text))
+	if err != nil {
+		return nil, 0, err
+	}
+	request.Header.Set("Accept", "application/json")
+	request.Header.Set("Content-Type", "application/json")
+	if method == http.MethodPatch {
+		request.Header.Set("Content-Type", "application/merge-patch+json")
+	}
+	answer, err := r.client.Do(request)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer answer.Body.Close()
+	text, err = io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode/100 != 2 {
+		return nil, answer.StatusCode, err
+	}
+	var e corev1.Event
+	return &e, answer.StatusCode, json.Unmarshal(text, &e)
+}

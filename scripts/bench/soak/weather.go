@@ -1,0 +1,373 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/edge-eventer/edge-eventer/agent/clustertest"
+	"github.com/edge-eventer/edge-eventer/scripts/bench/stage"
+)
+
+// sky is all that the weather is made of.
+type sky struct {
+	stage   *stage.Stage
+	book    *book
+	cluster *clustertest.Cluster
+	proxy   *clustertest.Proxy
+	wire    *wire
+	sink    *sink
+	rain    *rain
+	keeper  *keeper
+	// disk is a small file system that holds the spool; empty: there is none.
+	disk string
+
+	// link is held by who changes the link: its own lane, or a storm.
+	link sync.Mutex
+}
+
+// within draws a time.
+func within(r *rand.Rand, from, to time.Duration) time.Duration {
+	return from + time.Duration(r.Int64N(int64(to-from)))
+}
+
+// spell waits, and reports false when the weather is over.
+func spell(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// blow runs all lanes until ctx ends, and leaves a clear sky.
+func (s *sky) blow(ctx context.Context, seed uint64) {
+	lanes := []func(context.Context, *rand.Rand){s.rains, s.links, s.receivers, s.servers, s.agents, s.disks}
+	var running sync.WaitGroup
+	for i, lane := range lanes {
+		running.Go(func() { lane(ctx, rand.New(rand.NewPCG(seed, uint64(i+1)))) })
+	}
+	running.Wait()
+}
+
+// rains makes bursts, drizzle, repeats and quiet, and now and then a storm: more than the spool can hold, over a dead link.
+func (s *sky) rains(ctx context.Context, r *rand.Rand) {
+	for ctx.Err() == nil {
+		switch n := r.IntN(100); {
+		case n < 30:
+			s.book.did("burst")
+			s.rain.burst(ctx, 20+r.IntN(380), r.IntN(900), true)
+		case n < 60:
+			s.book.did("drizzle")
+			for range 10 + r.IntN(40) {
+				s.rain.burst(ctx, 1, r.IntN(500), true)
+				if !spell(ctx, within(r, 50*time.Millisecond, 400*time.Millisecond)) {
+					break
+				}
+			}
+		case n < 77:
+			s.book.did("repeats")
+			s.rain.repeat(ctx, 20+r.IntN(200))
+		case n < 80:
+			s.storm(ctx, r)
+		default:
+			s.book.did("quiet")
+			spell(ctx, within(r, 2*time.Second, 12*time.Second))
+		}
+		spell(ctx, within(r, 100*time.Millisecond, 2*time.Second))
+	}
+}
+
+func (s *sky) storm(ctx context.Context, r *rand.Rand) {
+	s.link.Lock()
+	defer s.link.Unlock()
+	begin := time.Now()
+	end := s.book.begin("link refuses")
+	s.wire.set(linkRefuses)
+	s.rain.burst(ctx, 4000, 1200, false)
+	spell(ctx, within(r, 2*time.Second, 8*time.Second))
+	s.wire.set(linkUp)
+	end()
+	s.book.storm(begin)
+}
+
+func (s *sky) links(ctx context.Context, r *rand.Rand) {
+	for spell(ctx, within(r, time.Second, 18*time.Second)) {
+		s.link.Lock()
+		mode := []linkMode{linkRefuses, linkSilent, linkCutsAnswers}[r.IntN(3)]
+		end := s.book.begin("link " + mode.String())
+		s.wire.set(mode)
+		spell(ctx, within(r, 200*time.Millisecond, 12*time.Second))
+		s.wire.set(linkUp)
+		end()
+		s.link.Unlock()
+	}
+}
+
+func (s *sky) receivers(ctx context.Context, r *rand.Rand) {
+	names := [moods]string{well: "well", busy: "429", broken: "500", unavailable: "503", lying: "lying 200", hung: "hung", slow: "slow", endless: "endless body", garbled: "garbled 200"}
+	for spell(ctx, within(r, time.Second, 12*time.Second)) {
+		receiver := []string{archive, alerts}[r.IntN(2)]
+		mood := 1 + r.IntN(moods-1)
+		s.book.did("receiver " + names[mood])
+		s.sink.setMood(receiver, mood)
+		spell(ctx, within(r, time.Second, 10*time.Second))
+		s.sink.setMood(receiver, well)
+	}
+}
+
+// servers makes the faults of the API server, and of the way to it.
+func (s *sky) servers(ctx context.Context, r *rand.Rand) {
+	faults := []struct {
+		name  string
+		match clustertest.Match
+		fault clustertest.Fault
+	}{
+		{"410 as status", clustertest.Any, clustertest.Gone()},
+		{"410 in stream", clustertest.Watch, clustertest.GoneInStream()},
+		{"silent close", clustertest.Watch, clustertest.SilentClose()},
+		{"401", clustertest.Any, clustertest.Unauthorized()},
+		{"429", clustertest.Any, clustertest.TooManyRequests(time.Second)},
+		{"500", clustertest.Any, clustertest.InternalError()},
+		{"break", clustertest.Any, clustertest.Break()},
+		{"cut in frame", clustertest.Watch, clustertest.CutInFrame(2)},
+		{"cut in list", clustertest.List, clustertest.CutAfter(20 << 10)},
+		{"410 in continue", clustertest.Continue, clustertest.Gone()},
+	}
+	for spell(ctx, within(r, 2*time.Second, 18*time.Second)) {
+		what, err := "", error(nil)
+		switch n := r.IntN(20); {
+		case n < 8:
+			f := faults[r.IntN(len(faults))]
+			what = "API " + f.name
+			s.proxy.Arm(f.match, 1+r.IntN(3), f.fault)
+			s.proxy.CutConnections()
+		case n < 10:
+			what = "API connections reset"
+			s.proxy.CutConnections()
+		case n < 12:
+			what = "API frozen"
+			s.proxy.Freeze(r.IntN(2) == 0)
+			spell(ctx, within(r, time.Second, 40*time.Second))
+			s.proxy.Thaw()
+		case n < 14:
+			what = "API refuses"
+			s.try(what, func() { s.proxy.Refuse(s.stage) })
+			spell(ctx, within(r, time.Second, 8*time.Second))
+			s.try(what, func() { s.proxy.Accept(s.stage) })
+		case n < 15:
+			what = "API server killed"
+			err = s.stage.Try(func() { s.cluster.Restart(s.stage, clustertest.APIServer) })
+		case n < 16:
+			what = "API server ended"
+			err = s.stage.Try(func() {
+				s.cluster.Terminate(s.stage, clustertest.APIServer)
+				s.cluster.StartComponent(s.stage, clustertest.APIServer)
+			})
+		case n < 17:
+			what = "API server paused"
+			err = s.stage.Try(func() { s.cluster.Pause(s.stage, clustertest.APIServer) })
+			spell(ctx, within(r, time.Second, 10*time.Second))
+			err = errors.Join(err, s.stage.Try(func() { s.cluster.Resume(s.stage, clustertest.APIServer) }))
+		case n < 18:
+			what = "datastore killed"
+			err = s.stage.Try(func() { s.cluster.Restart(s.stage, clustertest.Datastore) })
+		default:
+			what = "datastore compacted"
+			// It fails where the API server is still busy with its start.
+			_ = s.stage.Try(func() { s.cluster.Compact(s.stage) })
+			s.proxy.CutConnections()
+		}
+		s.book.did(what)
+		if err != nil {
+			s.book.finding("%s: %v", what, err)
+		}
+	}
+	s.proxy.Disarm()
+	s.proxy.Forget()
+}
+
+func (s *sky) try(what string, f func()) {
+	if err := s.stage.Try(f); err != nil {
+		s.book.finding("%s: %v", what, err)
+	}
+}
+
+// agents ends the agent, and starts it again after a while.
+func (s *sky) agents(ctx context.Context, r *rand.Rand) {
+	for spell(ctx, within(r, 2*time.Second, 30*time.Second)) {
+		switch n := r.IntN(10); {
+		case n < 5:
+			end := s.book.begin("agent killed")
+			s.keeper.kill()
+			end()
+		case n < 8:
+			end := s.book.begin("agent ended")
+			s.keeper.stop()
+			end()
+		default:
+			s.book.did("agent reloaded")
+			s.keeper.reload(r.IntN(2) == 0)
+			continue
+		}
+		if r.IntN(3) == 0 {
+			spell(ctx, within(r, 0, 10*time.Second))
+		}
+		s.keeper.start()
+	}
+}
+
+// disks fills the disk of the spool.
+func (s *sky) disks(ctx context.Context, r *rand.Rand) {
+	if s.disk == "" {
+		return
+	}
+	filler := filepath.Join(s.disk, "filler")
+	for spell(ctx, within(r, 10*time.Second, 90*time.Second)) {
+		s.book.did("disk full")
+		s.keeper.setDiskFull(true)
+		if err := fill(filler); err != nil {
+			s.book.finding("fill the disk: %v", err)
+		}
+		spell(ctx, within(r, time.Second, 15*time.Second))
+		_ = os.Remove(filler)
+		s.keeper.setDiskFull(false)
+	}
+}
+
+// fill writes until the disk is full.
+func fill(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	block := bytes.Repeat([]byte{1}, 4096)
+	for {
+		if _, err := f.Write(block); errors.Is(err, syscall.ENOSPC) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// keeper starts and ends the agent. Its methods are not called at the same time, but for what mu guards.
+type keeper struct {
+	stage          *stage.Stage
+	book           *book
+	binary, config string
+	text           func(cluster string) string
+	log            *os.File
+
+	agent *stage.Agent
+	// expected is closed before the agent is ended.
+	expected chan struct{}
+
+	mu       sync.Mutex
+	diskFull bool
+	// peak is the largest resident set, in KiB, and longest the longest stop.
+	peak    int64
+	longest time.Duration
+	lives   int
+}
+
+func (k *keeper) start() {
+	a, err := k.stage.StartAgent(k.binary, k.config, k.log)
+	if err != nil {
+		k.book.finding("%v", err)
+		return
+	}
+	expected := make(chan struct{})
+	k.agent, k.expected = a, expected
+	k.mu.Lock()
+	k.lives++
+	k.mu.Unlock()
+	go func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				k.measure(a)
+			case <-expected:
+				return
+			case <-a.Done():
+				select {
+				case <-expected:
+				default:
+					k.book.finding("the agent ended by itself, see its log; disk full: %t", k.isDiskFull())
+				}
+				return
+			}
+		}
+	}()
+}
+
+func (k *keeper) measure(a *stage.Agent) {
+	peak := a.Status("VmHWM")
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.peak = max(k.peak, peak)
+}
+
+func (k *keeper) setDiskFull(full bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.diskFull = full
+}
+
+func (k *keeper) isDiskFull() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.diskFull
+}
+
+func (k *keeper) kill() {
+	close(k.expected)
+	k.measure(k.agent)
+	k.agent.Kill()
+}
+
+func (k *keeper) stop() {
+	close(k.expected)
+	k.measure(k.agent)
+	code, took := k.agent.Stop(20 * time.Second)
+	k.mu.Lock()
+	k.longest = max(k.longest, took)
+	k.mu.Unlock()
+	if code != 0 || took > 5*time.Second {
+		k.book.finding("SIGTERM: exit code %d after %s, want 0 within 5s", code, took)
+	}
+}
+
+// reload changes a name in the configuration, or puts a mistake into it, which must change nothing.
+func (k *keeper) reload(good bool) {
+	text := k.text(fmt.Sprintf("soak-%d", time.Now().Unix()))
+	if !good {
+		text += "mistake: true\n"
+	}
+	if err := os.WriteFile(k.config, []byte(text), 0o600); err != nil {
+		k.book.finding("write the configuration: %v", err)
+	}
+	k.agent.Signal(syscall.SIGHUP)
+	if good {
+		return
+	}
+	select {
+	case <-time.After(2 * time.Second):
+	case <-k.agent.Done():
+	}
+	// The next start must find a good one.
+	if err := os.WriteFile(k.config, []byte(k.text("soak")), 0o600); err != nil {
+		k.book.finding("write the configuration: %v", err)
+	}
+}
