@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -62,17 +64,19 @@ func (a *Agent) Stop(most time.Duration) (code int, took time.Duration) {
 }
 
 // Status returns a number of /proc/PID/status: a count, or a size in KiB. It returns 0 for a process that has ended.
-func (a *Agent) Status(field string) int64 {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.PID()))
+func (a *Agent) Status(name string) int64 {
+	return field(fmt.Sprintf("/proc/%d/status", a.PID()), name)
+}
+
+// field returns the number after a name and a colon, and 0 where there is none.
+func field(path, name string) int64 {
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return 0
 	}
 	for line := range bytes.Lines(text) {
-		if name, value, ok := bytes.Cut(line, []byte(":")); ok && string(name) == field {
-			words := bytes.Fields(value)
-			if len(words) == 0 {
-				return 0
-			}
+		key, value, ok := bytes.Cut(line, []byte(":"))
+		if words := bytes.Fields(value); ok && string(key) == name && len(words) > 0 {
 			n, _ := strconv.ParseInt(string(words[0]), 10, 64)
 			return n
 		}
@@ -80,23 +84,47 @@ func (a *Agent) Status(field string) int64 {
 	return 0
 }
 
-// CPU returns what all threads have used so far: user and system time, from /proc/PID/stat in hundredths of a second.
-func (a *Agent) CPU() (user, system time.Duration, err error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", a.PID()))
+// LoadAverage is that of the last minute, as the machine says.
+func LoadAverage() string {
+	text, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
-		return 0, 0, fmt.Errorf("read CPU time: %w", err)
+		return "unknown"
 	}
-	// Fields 14 and 15; the name, field 2, may hold blanks and ends with a parenthesis.
-	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
-	if len(fields) < 13 {
-		return 0, 0, fmt.Errorf("read CPU time: %d fields in /proc/PID/stat", len(fields))
+	load, _, _ := bytes.Cut(text, []byte(" "))
+	return fmt.Sprintf("%s on %d cores", load, runtime.NumCPU())
+}
+
+// Work is what all threads of a process have done so far.
+type Work struct {
+	// CPU is user and system time together, which the scheduler counts in nanoseconds.
+	CPU time.Duration
+	// Waits counts how often a thread went to sleep of its own accord: each is a wake-up. Preempted counts how often one was
+	// made to.
+	Waits, Preempted int64
+	// Written is what went to the storage, in bytes.
+	Written int64
+}
+
+// Work reads /proc. A thread that has ended is no longer counted; the agent's live as long as it does.
+func (a *Agent) Work() (w Work, err error) {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", a.PID()))
+	if err != nil || len(tasks) == 0 {
+		return w, fmt.Errorf("list the agent's threads: %d found, %w", len(tasks), err)
 	}
-	for i, to := range []*time.Duration{&user, &system} {
-		ticks, err := strconv.ParseInt(string(fields[11+i]), 10, 64)
+	for _, task := range tasks {
+		text, err := os.ReadFile(filepath.Join(task, "schedstat"))
 		if err != nil {
-			return 0, 0, fmt.Errorf("read CPU time: %w", err)
+			return w, fmt.Errorf("read CPU time: %w", err)
 		}
-		*to = time.Duration(ticks) * 10 * time.Millisecond
+		first, _, _ := bytes.Cut(text, []byte(" "))
+		nanos, err := strconv.ParseInt(string(first), 10, 64)
+		if err != nil {
+			return w, fmt.Errorf("read CPU time: %w", err)
+		}
+		w.CPU += time.Duration(nanos)
+		w.Waits += field(filepath.Join(task, "status"), "voluntary_ctxt_switches")
+		w.Preempted += field(filepath.Join(task, "status"), "nonvoluntary_ctxt_switches")
 	}
-	return user, system, nil
+	w.Written = field(fmt.Sprintf("/proc/%d/io", a.PID()), "write_bytes")
+	return w, nil
 }

@@ -157,3 +157,13 @@ func (s *Stage) Until(what string, most time.Duration, done func() bool) error {
 	}
 	return nil
 }
+
+// Pass waits, unless the program is ended before.
+func (s *Stage) Pass(d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	}
+}
