@@ -142,10 +142,15 @@ func (a *Agent) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
+// lockWait is how long a start waits for a spool that is open elsewhere: a spool command that found no agent running holds the
+// file for a moment, and another agent for good.
+const lockWait = 5 * time.Second
+
 // openSpool opens the spool, and waits where its disk is full or read-only: the agent of a broken disk is of more use
 // saying so than restarting. It returns nil, nil when ctx ends before.
 func (a *Agent) openSpool(ctx context.Context) (*spool.Spool, error) {
 	pause := newBackoff(time.Second, 30*time.Second)
+	begin := time.Now()
 	var trouble trouble
 	for {
 		s, err := spool.Open(spool.Options{
@@ -160,6 +165,11 @@ func (a *Agent) openSpool(ctx context.Context) (*spool.Spool, error) {
 				a.logger.Info("spool opened", "failures", streak.failures, "after", streak.duration)
 			}
 			return s, nil
+		case errors.Is(err, spool.ErrLocked) && time.Since(begin) < lockWait:
+			if wait(ctx, lockWait/50) != nil {
+				return nil, nil
+			}
+			continue
 		case !errors.Is(err, spool.ErrNoSpace) && !errors.Is(err, spool.ErrReadOnly):
 			return nil, fmt.Errorf("open spool: %w", err)
 		}

@@ -284,7 +284,9 @@ func (b *book) balanceEvents(w *waiting) {
 			if e.told > 0 {
 				b.findings = append(b.findings, b.tell("the archive never took it, and was counted as told", e))
 			}
-			refused++
+			if w.events[name] == 0 && !b.mayBeLost(e) {
+				refused++
+			}
 		case e.told > e.count:
 			b.findings = append(b.findings, b.tell(fmt.Sprintf("count %d was told and never made", e.told), e))
 		case e.told == e.count, w.events[name] == e.count:

@@ -76,7 +76,7 @@ func (s *sky) rains(ctx context.Context, r *rand.Rand) {
 		case n < 77:
 			s.book.did("repeats")
 			s.rain.repeat(ctx, 20+r.IntN(200))
-		case n < 80:
+		case n < 78:
 			s.storm(ctx, r)
 		default:
 			s.book.did("quiet")
@@ -92,7 +92,7 @@ func (s *sky) storm(ctx context.Context, r *rand.Rand) {
 	begin := time.Now()
 	end := s.book.begin("link refuses")
 	s.wire.set(linkRefuses)
-	s.rain.burst(ctx, 4000, 1200, false)
+	s.rain.burst(ctx, 3000, 1200, false)
 	spell(ctx, within(r, 2*time.Second, 8*time.Second))
 	s.wire.set(linkUp)
 	end()
