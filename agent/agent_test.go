@@ -136,7 +136,11 @@ func newHouse(t *testing.T, receivers map[string]notify.Receiver) *house {
 
 func newHouseAt(t *testing.T, path string, receivers map[string]notify.Receiver) *house {
 	t.Helper()
-	s := openSpool(t, path)
+	return newHouseOn(t, openSpool(t, path), receivers)
+}
+
+func newHouseOn(t *testing.T, s *spool.Spool, receivers map[string]notify.Receiver) *house {
+	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
 	h := &house{t: t, spool: s, intake: newIntake(s, logger), deliveries: make(map[string]*delivery)}
 	var err error

@@ -388,13 +388,14 @@ func (d *delivery) attempt(ctx, sendCtx context.Context, w *waiting) time.Durati
 	}
 	if err == nil {
 		d.noteAttempt(w, request, nil)
-		return d.delivered(w, w.in(request))
+		d.delivered(ctx, w, w.in(request))
+		return 0
 	}
 	if sendCtx.Err() != nil {
 		return 0
 	}
 	d.noteAttempt(w, request, err)
-	return d.failed(w, request, err)
+	return d.failed(ctx, w, request, err)
 }
 
 // rush returns how long to stay away from a platform that is overloaded at whole and half hours: from 2 seconds before to 10
@@ -432,7 +433,7 @@ func (d *delivery) send(ctx context.Context, request *notify.Request) error {
 }
 
 // delivered takes what the receiver confirmed out of the queue.
-func (d *delivery) delivered(w *waiting, confirmed []told) time.Duration {
+func (d *delivery) delivered(ctx context.Context, w *waiting, confirmed []told) {
 	d.count("ok")
 	if s, ok := d.trouble.over(time.Now()); ok {
 		d.logger.Info("receiver takes messages again", "failures", s.failures, "after", s.duration)
@@ -442,22 +443,50 @@ func (d *delivery) delivered(w *waiting, confirmed []told) time.Duration {
 	d.form = notify.Full
 	d.alone = max(0, d.alone-1)
 	d.refused = 0
-	pause := d.acknowledge(w, confirmed)
+	d.acknowledge(ctx, w, confirmed)
 	if w.digest != nil {
 		counted := w.digest.confirmed(len(confirmed))
 		if w.digest.done() {
 			d.digest = nil
 		}
-		pause = max(pause, d.acknowledgeCounted(counted))
+		d.acknowledgeCounted(ctx, counted)
 	}
-	return pause
 }
 
-// acknowledge repeats until the spool has taken it: what was confirmed must not be sent again.
-func (d *delivery) acknowledge(w *waiting, confirmed []told) time.Duration {
+// acknowledge repeats until the spool has taken it, or ctx ends: what was confirmed must not be sent again, and a full disk
+// would have it sent again for as long as it is full.
+func (d *delivery) acknowledge(ctx context.Context, w *waiting, confirmed []told) {
 	at := time.Now()
-	var observations uint64
-	err := d.spool.Update(func(tx *spool.Tx) error {
+	pause := newBackoff(time.Second, 30*time.Second)
+	var trouble trouble
+	for {
+		observations, err := d.takeOut(w, confirmed, at)
+		if err == nil {
+			if streak, ok := trouble.over(time.Now()); ok {
+				d.logger.Info("the delivered message is out of the queue", "failures", streak.failures, "after", streak.duration)
+			}
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.status.LastDelivered = at
+			d.status.LastError, d.status.RefusedSince = "", time.Time{}
+			d.status.Delivered += observations
+			return
+		}
+		if trouble.changed(time.Now(), err.Error()) {
+			d.logger.Error("cannot take a delivered message out of the queue, nothing is sent until that is done", "err", err)
+		}
+		next := pause.NextBackOff()
+		d.state(stateBackoff, time.Now().Add(next))
+		if wait(ctx, next) != nil {
+			d.logger.Error("a delivered message is still in the queue: it will be repeated", "err", err)
+			return
+		}
+	}
+}
+
+// takeOut notes in one transaction what was confirmed, and returns how many observations that were.
+func (d *delivery) takeOut(w *waiting, confirmed []told, at time.Time) (observations uint64, err error) {
+	err = d.spool.Update(func(tx *spool.Tx) error {
 		observations = 0
 		q := tx.Queue(d.name)
 		for i := range confirmed {
@@ -474,31 +503,19 @@ func (d *delivery) acknowledge(w *waiting, confirmed []told) time.Duration {
 		}
 		return q.LossesTold(w.losses)
 	})
-	if err != nil {
-		d.logger.Error("cannot take a delivered message out of the queue: it may be repeated", "err", err)
-		return d.pause.NextBackOff()
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.status.LastDelivered = at
-	d.status.LastError, d.status.RefusedSince = "", time.Time{}
-	d.status.Delivered += observations
-	return 0
+	return observations, err
 }
 
 // acknowledgeCounted notes that incidents were told in numbers, in transactions of bounded size.
-func (d *delivery) acknowledgeCounted(counted []mark) time.Duration {
+func (d *delivery) acknowledgeCounted(ctx context.Context, counted []mark) {
 	for len(counted) > 0 {
 		chunk := make([]told, 0, digestChunk)
 		for _, m := range counted[:min(digestChunk, len(counted))] {
 			chunk = append(chunk, told{key: m.key, incident: &incident.Incident{Opened: m.opened, Occurrences: m.occurrences, Told: m.told}})
 		}
 		counted = counted[len(chunk):]
-		if pause := d.acknowledge(&waiting{}, chunk); pause > 0 {
-			return pause
-		}
+		d.acknowledge(ctx, &waiting{}, chunk)
 	}
-	return 0
 }
 
 // toldUntil notes that t was told. The record may have changed since t was read; what came meanwhile stays untold.
@@ -550,7 +567,7 @@ func (d *delivery) forgetOver(q *spool.Queue, key []byte, at time.Time) error {
 }
 
 // failed decides by the outcome what becomes of the message and when to try again.
-func (d *delivery) failed(w *waiting, request *notify.Request, err error) time.Duration {
+func (d *delivery) failed(ctx context.Context, w *waiting, request *notify.Request, err error) time.Duration {
 	outcome := notify.OutcomeOf(err)
 	d.count(outcome.String())
 	d.digest = nil
@@ -559,7 +576,7 @@ func (d *delivery) failed(w *waiting, request *notify.Request, err error) time.D
 		failure = &notify.Error{Outcome: outcome, Reason: "not sent", Err: err}
 	}
 	if failure.Refused != nil {
-		w, request = d.partly(w, request, failure)
+		w, request = d.partly(ctx, w, request, failure)
 	}
 	var pause time.Duration
 	state := stateBackoff
@@ -590,7 +607,7 @@ func (d *delivery) failed(w *waiting, request *notify.Request, err error) time.D
 }
 
 // partly takes out of the queue what a receiver accepted of a message, and returns what it did not.
-func (d *delivery) partly(w *waiting, request *notify.Request, failure *notify.Error) (*waiting, *notify.Request) {
+func (d *delivery) partly(ctx context.Context, w *waiting, request *notify.Request, failure *notify.Error) (*waiting, *notify.Request) {
 	var confirmed, refused []told
 	for i, t := range w.in(request) {
 		if slices.Contains(failure.Refused, i) {
@@ -600,7 +617,7 @@ func (d *delivery) partly(w *waiting, request *notify.Request, failure *notify.E
 		}
 	}
 	if len(confirmed) > 0 {
-		d.acknowledge(w, confirmed)
+		d.acknowledge(ctx, w, confirmed)
 	}
 	return &waiting{incidents: refused}, &notify.Request{Incidents: len(refused)}
 }

@@ -107,15 +107,19 @@ func (p Policy) Fold(in *Incident, o *Observation) (*Incident, time.Time, bool) 
 	return in, due, true
 }
 
-// foldEvent keeps the latest version of one event. Every version counts as untold, since an archive wants each update.
+// foldEvent keeps the latest version of one event. Every version counts as untold, since an archive wants each update, and
+// what its predecessors observed stays so while they wait.
 func (p Policy) foldEvent(in *Incident, o *Observation) *Incident {
+	var waiting uint32
 	if in == nil {
 		in = &Incident{First: o.Event.FirstSeen(), Opened: o.At}
+	} else {
+		waiting = in.Untold()
 	}
 	in.add(o)
 	in.Occurrences = uint32(min(o.Event.Observed(), maxOccurrences))
-	untold := max(o.New, 1)
-	in.Told = in.Occurrences - min(untold, in.Occurrences)
+	untold := max(uint64(waiting)+uint64(o.New), 1)
+	in.Told = in.Occurrences - uint32(min(untold, uint64(in.Occurrences)))
 	return in
 }
 
@@ -123,6 +127,8 @@ func (p Policy) foldEvent(in *Incident, o *Observation) *Incident {
 // incident, and when it is due next. It reports false when nothing of it need be kept.
 func (p Policy) ToldUntil(in, seen *Incident, at time.Time) (*Incident, time.Time, bool) {
 	if p.PerEvent {
+		// What came meanwhile is an update of its own, even if it observed nothing new.
+		in.Told = min(max(in.Told, seen.Occurrences), max(in.Occurrences, 1)-1)
 		return in, at, in.Event.ResourceVersion != seen.Event.ResourceVersion
 	}
 	if !in.Opened.Equal(seen.Opened) {

@@ -2,6 +2,7 @@ package incident
 
 import (
 	"math/rand/v2"
+	"strconv"
 	"testing"
 	"time"
 
@@ -166,6 +167,42 @@ func TestArchiveGetsEveryUpdateOfAnEvent(t *testing.T) {
 	if !keep || in.Occurrences != 5 {
 		t.Errorf("keep %v, occurrences %d: the update that came meanwhile was lost", keep, in.Occurrences)
 	}
+}
+
+// TestEventFoldedWhileItWaitsIsCountedInFull: an archive is told an event once for all its updates, and what it was not told,
+// a loss among it, has to be all of them.
+func TestEventFoldedWhileItWaitsIsCountedInFull(t *testing.T) {
+	version := 6
+	see := func(in *Incident, count, isNew uint32) *Incident {
+		version++
+		o := observation(start, count)
+		o.Event.ResourceVersion, o.New = strconv.Itoa(version), isNew
+		in, _, _ = events.Fold(in, o)
+		return in
+	}
+	want := func(in *Incident, n uint32) {
+		t.Helper()
+		if in.Untold() != n {
+			t.Errorf("%d observations untold, want %d", in.Untold(), n)
+		}
+	}
+	in := see(nil, 3, 3)
+	sent := *in
+	in = see(in, 7, 4)
+	want(in, 7)
+	in = see(in, 7, 0)
+	want(in, 7)
+	in, _, keep := events.ToldUntil(in, &sent, start)
+	if !keep {
+		t.Fatal("the updates that came while the message was on its way are forgotten")
+	}
+	want(in, 4)
+	sent = *in
+	in = see(in, 7, 0)
+	if in, _, keep = events.ToldUntil(in, &sent, start); !keep {
+		t.Fatal("an update that observed nothing new is forgotten, and an archive wants each")
+	}
+	want(in, 1)
 }
 
 func TestAffectedObjectsAreBounded(t *testing.T) {
