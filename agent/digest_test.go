@@ -3,11 +3,14 @@ package agent
 import (
 	"context"
 	"fmt"
+	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/spool"
 )
 
 // outage is a person's receiver that cannot be reached for d.
@@ -31,12 +34,14 @@ func TestBacklogOfANightComesInFewMessages(t *testing.T) {
 		h := newHouse(t, map[string]notify.Receiver{"ops": r})
 		h.start()
 		defer h.close()
-		const incidents, each = 2000, 5
-		version := 10
+		const incidents, each = 2000, 25
+		begin, version := time.Now(), 10
 		for round := range each {
 			for i := range incidents {
 				version++
-				h.show(warning(fmt.Sprintf("web%d", i), version, round+1, time.Now()))
+				e := warning(fmt.Sprintf("web%d", i), version, round+1, begin)
+				e.LastTimestamp = time.Now()
+				h.show(e)
 			}
 			pass(10 * time.Minute)
 		}
@@ -66,6 +71,56 @@ func TestBacklogOfANightComesInFewMessages(t *testing.T) {
 			t.Errorf("%d observations are still to be told", n)
 		}
 	})
+}
+
+// TestDigestHoldsNoBacklogInMemory: what it only counts costs it a key and two counts, however long the messages are.
+func TestDigestHoldsNoBacklogInMemory(t *testing.T) {
+	held := func(incidents int) int64 {
+		h := newHouse(t, map[string]notify.Receiver{"ops": &scripted{}})
+		defer h.close()
+		at := time.Now().Add(-time.Hour)
+		for from := 0; from < incidents; from += 500 {
+			if err := h.spool.Update(func(tx *spool.Tx) error {
+				for i := from; i < from+500; i++ {
+					e := warning(fmt.Sprintf("web%d", i), 10+i, 1, at)
+					e.Message = strings.Repeat("Back-off restarting failed container. ", 16)
+					o := observationOf(e, at)
+					if _, err := foldInto(tx.Queue("ops"), testPolicy, &o); err != nil {
+						return err
+					}
+				}
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		live := func() int64 {
+			var m runtime.MemStats
+			// The second collection takes what the first one's finalizers held.
+			runtime.GC()
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			return int64(m.HeapAlloc)
+		}
+		before := live()
+		var g *digest
+		if err := h.spool.View(func(tx *spool.Tx) (err error) {
+			g, err = h.deliveries["ops"].collect(tx.Queue("ops"), time.Now())
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		after := live()
+		if g.incidents != incidents || len(g.rows) != maxDigestRows {
+			t.Fatalf("%d incidents, %d of them named", g.incidents, len(g.rows))
+		}
+		return after - before
+	}
+	small, large := held(1000), held(9000)
+	t.Logf("1,000 incidents: %d bytes, 9,000: %d bytes", small, large)
+	if each := (large - small) / 8000; each > 150 {
+		t.Errorf("each further incident costs %d bytes, want 150 at most", each)
+	}
 }
 
 func TestDigestNamesTheWorstFirst(t *testing.T) {
