@@ -66,10 +66,15 @@ func (c *cluster) add(incident int, at time.Time) []byte {
 	if err != nil {
 		panic(err)
 	}
-	c.frames = append(c.frames, fmt.Appendf(nil, `{"type":"ADDED","object":%s}`+"\n", object))
+	c.show("ADDED", object)
+	return object
+}
+
+// show puts a frame before the watch. The caller holds mu.
+func (c *cluster) show(kind string, object []byte) {
+	c.frames = append(c.frames, fmt.Appendf(nil, `{"type":%q,"object":%s}`+"\n", kind, object))
 	close(c.changed)
 	c.changed = make(chan struct{})
-	return object
 }
 
 // given reports how many events a watch was given, and how many there are.

@@ -38,17 +38,19 @@ const (
 func main() {
 	agent := flag.String("agent", "bin/edge-eventer", "the agent's binary")
 	seed := flag.Uint64("seed", 4, "seed of the events")
+	withDay := flag.Bool("day", false, "a day of recorded events too, which takes 10 minutes more")
 	flag.Parse()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
 	defer cancel()
-	if err := run(ctx, *agent, *seed, os.Stdout); err != nil {
+	if err := run(ctx, *agent, *seed, *withDay, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-link:", err)
 		os.Exit(1)
 	}
 }
 
-// feishu is the fake behind TLS with a chain of two RSA-2048 certificates, as the platforms have it.
-func feishu(ctx context.Context, dir string, taken *atomic.Int64) (server *http.Server, address string, err error) {
+// feishu is the fake behind TLS with a chain of two RSA-2048 certificates, as the platforms have it. It closes connections that
+// are idle for so long; 0: never.
+func feishu(ctx context.Context, dir string, idle time.Duration, taken *atomic.Int64) (server *http.Server, address string, err error) {
 	chain, caPEM, err := certificates()
 	if err != nil {
 		return nil, "", err
@@ -80,6 +82,7 @@ func feishu(ctx context.Context, dir string, taken *atomic.Int64) (server *http.
 		}),
 		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{chain}, NextProtos: []string{"http/1.1"}},
 		ReadHeaderTimeout: time.Minute,
+		IdleTimeout:       idle,
 		// Connections that are cut are part of the measurement.
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
@@ -127,18 +130,17 @@ func certificates() (chain tls.Certificate, caPEM []byte, err error) {
 }
 
 // start runs the agent until stop.
-func start(ctx context.Context, binary, dir, receiver, apiServer string) (stop func() error, err error) {
+func start(ctx context.Context, binary, dir, receiver, apiServer, notify string) (stop func() error, err error) {
 	kubeconfig := fmt.Sprintf("apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: %q}}]\n"+
 		"users: [{name: u, user: {}}]\ncontexts: [{name: x, context: {cluster: c, user: u}}]\ncurrent-context: x\n", apiServer)
-	// Short times instead of hours: what is sent does not depend on them, because repeats within one outage are one incident.
 	config := fmt.Sprintf(`cluster: shop-17
 kubernetes: {kubeconfig: %q}
-spool: {path: %q}
-notify: {groupWait: 1s, digestAge: 5s, maxBackoff: 2s, timeout: 5s}
+spool: {path: %q, commitInterval: 20ms}
+notify: %s
 server: {listen: ""}
 receivers:
   - {name: ops, type: feishu, url: "https://%s%s", secret: %s, tls: {caFile: %q}}
-`, filepath.Join(dir, "kubeconfig"), filepath.Join(dir, "spool", "spool.db"), receiver, path, secret, filepath.Join(dir, "ca.pem"))
+`, filepath.Join(dir, "kubeconfig"), filepath.Join(dir, "spool", "spool.db"), notify, receiver, path, secret, filepath.Join(dir, "ca.pem"))
 	for name, text := range map[string]string{"kubeconfig": kubeconfig, "config.yaml": config} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			return nil, err
