@@ -78,8 +78,9 @@ type intakeStats struct {
 	commitTimes durations
 	// progressAt is when the loop last went round, in Unix nanoseconds; 0: it waits for something to do.
 	progressAt atomic.Int64
-	// blockedSince is when the spool began to refuse writes, in Unix nanoseconds; 0: it does not.
+	// blockedSince is when the spool began to refuse writes, in Unix nanoseconds; 0: it does not. blockedBy says why.
 	blockedSince atomic.Int64
+	blockedBy    atomic.Pointer[string]
 }
 
 func (s *intakeStats) add(t *tally) {
@@ -414,8 +415,10 @@ func (in *intake) retry(ctx context.Context, take func(*spool.Tx, *tally) error)
 		in.beat()
 		in.stats.failures.Add(1)
 		in.stats.blockedSince.CompareAndSwap(0, time.Now().UnixNano())
+		why := spoolTrouble(err)
+		in.stats.blockedBy.Store(&why)
 		if trouble.changed(time.Now(), err.Error()) {
-			in.logger.Error(spoolTrouble(err), "err", err)
+			in.logger.Error(why, "err", err)
 		}
 		if ctx.Err() != nil || wait(ctx, pause.NextBackOff()) != nil {
 			return fmt.Errorf("commit to spool: %w", errors.Join(err, ctx.Err()))

@@ -13,7 +13,7 @@ func (s *Status) Report() control.Status {
 		Version: s.Version, Cluster: s.Cluster, Started: s.Started, Now: s.Now,
 		Problems: s.Problems(),
 		Notes:    s.notes(),
-		Link:     s.Link.State.String(), LinkSince: s.Link.Since, LinkChanges: s.Link.Outages,
+		Link:     s.Link.State.String(), LinkSince: s.Link.Since, LinkReason: s.Link.Reason, LinkChanges: s.Link.Outages,
 		Budget: &control.Budget{
 			Level: s.Budget.Level.String(),
 			Day:   int64(s.Budget.Used.Day.Total()), DayMax: s.Budget.DayMax,

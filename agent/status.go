@@ -55,8 +55,9 @@ type IntakeStatus struct {
 	CommitTimes       Durations
 	// Rules are the filter's rules and how often each decided.
 	Rules []filter.Count
-	// BlockedSince is when the spool began to refuse writes; zero: it does not.
+	// BlockedSince is when the spool began to refuse writes, and BlockedBy why; zero: it does not.
 	BlockedSince time.Time
+	BlockedBy    string
 }
 
 // SpoolStatus is the size of the spool in bytes.
@@ -183,6 +184,9 @@ func (s *intakeStats) status() IntakeStatus {
 	}
 	if since := s.blockedSince.Load(); since != 0 {
 		status.BlockedSince = time.Unix(0, since)
+		if why := s.blockedBy.Load(); why != nil {
+			status.BlockedBy = *why
+		}
 	}
 	return status
 }
@@ -224,7 +228,7 @@ func (s *Status) Problems() []string {
 		}
 	}
 	if !s.Intake.BlockedSince.IsZero() {
-		problems = append(problems, "the spool refuses writes since "+s.Intake.BlockedSince.UTC().Format(time.RFC3339))
+		problems = append(problems, fmt.Sprintf("%s (since %s)", s.Intake.BlockedBy, s.Intake.BlockedSince.UTC().Format(time.RFC3339)))
 	}
 	for _, r := range s.Receivers {
 		if !r.Delivery.RefusedSince.IsZero() {

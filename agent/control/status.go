@@ -15,9 +15,11 @@ type Status struct {
 	// Notes are sentences about what is worth knowing and hinders nothing, such as a queue that no receiver empties.
 	Notes []string `json:"notes,omitempty"`
 
-	// Link is up, down or unknown. Since is when that began.
+	// Link is up, down or unknown. LinkSince is when that began.
 	Link      string    `json:"link"`
 	LinkSince time.Time `json:"linkSince,omitzero"`
+	// LinkReason says in a few words why.
+	LinkReason string `json:"linkReason,omitempty"`
 	// LinkChanges counts how often the link was lost since the agent started.
 	LinkChanges uint64 `json:"linkChanges"`
 

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -185,6 +186,26 @@ func (p *painter) sentence(colour, mark, text string) {
 	}
 }
 
+// hints say what a fault means for events and what to do, once for each kind of fault.
+func hints(s *control.Status) []string {
+	var hints []string
+	if len(s.Watch) == 0 || slices.ContainsFunc(s.Watch, func(w control.Watch) bool { return !w.FailingSince.IsZero() }) {
+		hints = append(hints, "the API server keeps events for an hour by default: what is younger when it is back is not lost")
+	}
+	if !s.Spool.BlockedSince.IsZero() {
+		hints = append(hints, "make room on the disk of "+s.Spool.Path+"; events wait in the API server, an hour by default")
+	}
+	for _, r := range s.Receivers {
+		if !r.RefusedSince.IsZero() {
+			hints = append(hints, fmt.Sprintf("%d events wait on disk for %s; after the repair: edge-eventer spool retry --receiver %s", r.Untold, r.Name, r.Name))
+		}
+	}
+	if s.Link == "down" {
+		hints = append(hints, "nothing is lost until the spool is full or an event waits longer than spool.maxAge")
+	}
+	return hints
+}
+
 // absent says that no agent answers, and what else is known.
 func (p *painter) absent(err error, known []string) string {
 	p.b.Reset()
@@ -214,6 +235,9 @@ func (p *painter) status(s *control.Status) string {
 		for _, problem := range s.Problems {
 			p.sentence(red, "!", problem)
 		}
+		for _, hint := range hints(s) {
+			p.sentence("", ">", hint)
+		}
 	case failing > 0 || s.Link == "down" || s.Budget != nil && s.Budget.Level == "critical-only":
 		what := "not delivering"
 		if failing == 0 {
@@ -227,6 +251,9 @@ func (p *painter) status(s *control.Status) string {
 			if r.State == "backoff" {
 				p.sentence(yellow, "!", fmt.Sprintf("%s: %s; next attempt in %s", r.Name, r.LastError, ago(r.Next.Sub(s.Now))))
 			}
+		}
+		for _, hint := range hints(s) {
+			p.sentence("", ">", hint)
 		}
 	default:
 		p.line(green, "WORKING  %s", s.Cluster)
@@ -243,7 +270,10 @@ func (p *painter) status(s *control.Status) string {
 	p.line("", "spool     %s of %s used, file %s%s", size(s.Spool.Used), size(s.Spool.Max), size(s.Spool.File), fsync(&s.Spool))
 	link := s.Link
 	if !s.LinkSince.IsZero() {
-		link += " since " + ago(s.Now.Sub(s.LinkSince))
+		link += " for " + ago(s.Now.Sub(s.LinkSince))
+	}
+	if s.LinkReason != "" {
+		link += ", " + clean(s.LinkReason)
 	}
 	p.line("", "link      %s", link)
 	if b := s.Budget; b != nil && b.DayMax+b.MonthMax > 0 {
@@ -283,7 +313,7 @@ func (p *painter) delivery(s *control.Status, d *control.Delivery) {
 		result, colour = "receiver refuses", red
 	}
 	if d.Attempts > 1 {
-		result += fmt.Sprintf(", %d times in %s", d.Attempts, ago(d.At.Sub(d.First)))
+		result += fmt.Sprintf(" ×%d in %s", d.Attempts, ago(d.At.Sub(d.First)))
 	}
 	p.line(colour, "%-10s %-18s %9d %7d  %s", ago(s.Now.Sub(d.At))+" ago", cut(d.Receiver, 18), d.Incidents, d.Events, result)
 }
@@ -293,10 +323,7 @@ func fsync(s *control.Spool) string {
 	if s.Syncs == 0 {
 		return ""
 	}
-	milliseconds := func(seconds float64) string {
-		return time.Duration(seconds * float64(time.Second)).Round(100 * time.Microsecond).String()
-	}
-	return fmt.Sprintf(", fsync %s, at most %s", milliseconds(s.SyncMean), milliseconds(s.SyncMax))
+	return fmt.Sprintf(", fsync %.0f ms, max %.0f ms", s.SyncMean*1000, s.SyncMax*1000)
 }
 
 func (p *painter) watch(s *control.Status, w control.Watch) {
@@ -310,7 +337,9 @@ func (p *painter) watch(s *control.Status, w control.Watch) {
 	}
 	if !w.FailingSince.IsZero() {
 		p.line(red, "watch     %s: failing for %s", where, ago(s.Now.Sub(w.FailingSince)))
-		p.sentence(red, "!", w.Failure)
+		if !slices.ContainsFunc(s.Problems, func(problem string) bool { return strings.Contains(problem, w.Failure) }) {
+			p.sentence(red, "!", w.Failure)
+		}
 		return
 	}
 	p.line("", "watch     %s: %s, %s", where, w.State, last)
