@@ -8,20 +8,13 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	_ "time/tzdata" // A container FROM scratch has no zone data: 0.4 MB of binary.
 
 	"github.com/edge-eventer/edge-eventer/agent"
 	"github.com/edge-eventer/edge-eventer/agent/config"
+	"github.com/edge-eventer/edge-eventer/agent/memory"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
-)
-
-// The garbage collector's settings, unless GOGC and GOMEMLIMIT say otherwise. The live heap is about 3 MiB: at 50 % the
-// heap stays below 5 MiB at rest, and the soft limit makes the collector work harder in a burst rather than grow.
-const (
-	gcPercent   = 50
-	memoryLimit = 12 << 20
 )
 
 func runAgent(args []string, s streams) int {
@@ -43,7 +36,7 @@ func runAgent(args []string, s streams) int {
 		fmt.Fprintf(s.err, "edge-eventer: %s: the configuration is refused\n%v\n", *path, err)
 		return exitUsage
 	}
-	tuneMemory()
+	tuned := memory.Tune()
 	watch.RouteClientLogs(logger)
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -63,6 +56,9 @@ func runAgent(args []string, s streams) int {
 		return exitUsage
 	}
 	logger.Info("started", "version", version, "commit", commit, "config", *path)
+	if tuned.CgroupLimit > 0 {
+		logger.Info("the memory is limited", "cgroup", tuned.CgroupLimit, "goMemoryLimit", tuned.SoftLimit)
+	}
 	go reloadOnHangup(ctx, a)
 	go supervise(ctx, a.Stuck, logger)
 	if err := a.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
@@ -85,15 +81,6 @@ func reloadOnHangup(ctx context.Context, a *agent.Agent) {
 		case <-ctx.Done():
 			return
 		}
-	}
-}
-
-func tuneMemory() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
 	}
 }
 
