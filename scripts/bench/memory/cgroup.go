@@ -121,11 +121,10 @@ func (c *cgroup) field(file, name string) int64 {
 type pressure struct {
 	// peak of the usage in bytes, page cache included.
 	peak int64
-	// hits is how often an allocation met the limit and had to reclaim.
-	hits int64
 	// kills by the kernel for want of memory.
 	kills int64
-	// refaults are bytes of files, the binary's above all, that were reclaimed and had to be read again.
+	// refaults are bytes of files, the binary's above all, that were reclaimed and had to be read again. How often the limit was met
+	// is not among these numbers: version 1 stopped counting it (failcnt stays 0 on Linux 6.18).
 	refaults int64
 	// majorFaults waited for the disk: pages that were reclaimed and needed again, or needed for the first time.
 	majorFaults int64
@@ -137,11 +136,9 @@ func (c *cgroup) pressure() pressure {
 		majorFaults: c.field("memory.stat", "pgmajfault"),
 	}
 	if c.v2 {
-		p.peak, p.hits, p.kills = c.number("memory.peak"), c.field("memory.events", "max"), c.field("memory.events", "oom_kill")
+		p.peak, p.kills = c.number("memory.peak"), c.field("memory.events", "oom_kill")
 		return p
 	}
 	p.peak, p.kills = c.number("memory.max_usage_in_bytes"), c.field("memory.oom_control", "oom_kill")
-	// The limit with swap is the same and is asked first, where the kernel counts swap.
-	p.hits = c.number("memory.failcnt") + c.number("memory.memsw.failcnt")
 	return p
 }

@@ -108,7 +108,8 @@ type result struct {
 	want    int
 	samples []sample
 	phases  []phase
-	took    time.Duration
+	// took is until everything was delivered; cpu is user and system time of the agent until its end.
+	took, cpu time.Duration
 	// killed by the kernel, or stuck: no end within phaseTimeout.
 	killed, stuck bool
 	// largest are the mappings when they were largest, atRest those at the end.
@@ -230,6 +231,7 @@ func (r *result) inCluster(ctx context.Context, bed *testbed, o options, dir str
 	<-sampled
 	r.pressure = group.pressure()
 	p.stop()
+	r.cpu = p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
 	r.delivered, r.lost, r.messages = there.archived()
 	switch {
 	case errors.Is(err, errEnded) && r.pressure.kills > 0:

@@ -19,12 +19,12 @@ func limitName(limit int64) string {
 
 // report prints the tables. The numbers stand in MiB, so that tables of two commits can be compared line by line.
 func report(out io.Writer, results []*result) {
-	fmt.Fprintln(out, "| limit | end | VmHWM | RssAnon, peak | at rest: RssAnon | RssFile | cgroup, peak | limit met | read again | major faults | delivered | lost, told |")
+	fmt.Fprintln(out, "| limit | end | CPU s | VmHWM | RssAnon, peak | at rest: RssAnon | RssFile | cgroup, peak | read again | major faults | delivered | lost, told |")
 	fmt.Fprintln(out, "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
 	for _, r := range results {
 		last := r.peak()
-		fmt.Fprintf(out, "| %s | %s | %s | %s | %s | %s | %s | %d | %s | %d | %d | %d |\n", limitName(r.limit), r.ending(), mib(last.peak), mib(r.peakAnon()),
-			mib(last.anon), mib(last.file), mib(r.pressure.peak), r.pressure.hits, mib(r.pressure.refaults), r.pressure.majorFaults, r.delivered, r.lost)
+		fmt.Fprintf(out, "| %s | %s | %.1f | %s | %s | %s | %s | %s | %s | %d | %d | %d |\n",
+			limitName(r.limit), r.ending(), r.cpu.Seconds(), mib(last.peak), mib(r.peakAnon()), mib(last.anon), mib(last.file), mib(r.pressure.peak), mib(r.pressure.refaults), r.pressure.majorFaults, r.delivered, r.lost)
 	}
 	if len(results) == 0 {
 		return
