@@ -56,10 +56,10 @@ type span struct {
 	from, to time.Time
 }
 
-// repeat is a message of which the receiver had confirmed something before.
+// repeat is a message of which the receiver had confirmed something before: last, and now again.
 type repeat struct {
-	receiver, id  string
-	first, second time.Time
+	receiver, id string
+	last, again  time.Time
 }
 
 // book is what was made, told and done.
@@ -68,15 +68,16 @@ type book struct {
 	began   time.Time
 	entries map[string]*entry
 	stories map[string]*story
-	// confirmed is when a receiver first confirmed an ID.
+	// confirmed is when a receiver last confirmed an ID.
 	confirmed map[string]map[string]time.Time
 	messages  map[string]int
 	repeats   []repeat
 	// lost is what the messages told of losses: by receiver and cause. A repeated message counts twice.
 	lost map[string]map[string]uint64
-	// spans are what explains repeats, storms what explains losses.
-	spans, storms []span
-	lastTold      time.Time
+	// spans are what explains repeats, storms what explains losses. While the disk is full, confirmed messages stay in the
+	// queue.
+	spans, storms, fullDisks []span
+	lastTold                 time.Time
 	// weather counts what was done, by its name.
 	weather  map[string]int
 	findings []string
@@ -148,6 +149,12 @@ func (b *book) did(what string) {
 	b.weather[what]++
 }
 
+func (b *book) diskWasFull(from time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fullDisks = append(b.fullDisks, span{"disk full", from, time.Now()})
+}
+
 func (b *book) storm(from time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -186,14 +193,15 @@ func (b *book) answered(receiver string, m *message, answer string, confirmed bo
 		if !confirmed {
 			continue
 		}
-		if first, ok := b.confirmed[receiver][in.ID]; ok {
+		last, again := b.confirmed[receiver][in.ID]
+		b.confirmed[receiver][in.ID] = now
+		if again {
 			if !repeated {
-				b.repeats = append(b.repeats, repeat{receiver, in.ID, first, now})
+				b.repeats = append(b.repeats, repeat{receiver, in.ID, last, now})
 			}
 			repeated = true
 			continue
 		}
-		b.confirmed[receiver][in.ID] = now
 		if receiver == archive {
 			e.told = max(e.told, in.Event.Count)
 			continue
@@ -255,16 +263,26 @@ func (b *book) balance(w *waiting) {
 		}
 	}
 	for _, r := range b.repeats {
-		if !b.explained(r) {
-			b.findings = append(b.findings, fmt.Sprintf("%s was told %s at %s and again at %s, and nothing happened in between", r.receiver, r.id, b.at(r.first), b.at(r.second)))
+		if b.cause(r) < 0 {
+			b.findings = append(b.findings, fmt.Sprintf("%s was told %s at %s and again at %s, and nothing happened in between", r.receiver, r.id, b.at(r.last), b.at(r.again)))
 		}
 	}
 }
 
-func (b *book) explained(r repeat) bool {
-	return slices.ContainsFunc(b.spans, func(s span) bool {
+// cause returns the number of the span for which the agent could not know that the message was confirmed; -1: there is none.
+func (b *book) cause(r repeat) int {
+	// From the answer to the acknowledgement on disk.
+	slack := 3 * time.Second
+	for _, d := range b.fullDisks {
+		if d.from.Before(r.last.Add(slack)) && d.to.After(r.last) {
+			slack += d.to.Sub(r.last)
+			// The pause before the next try.
+			slack += 30 * time.Second
+		}
+	}
+	return slices.IndexFunc(b.spans, func(s span) bool {
 		// An answer that was on its way when the agent was told to end is given up three seconds later.
-		return s.from.Before(r.second) && (s.to.IsZero() || s.to.Add(4*time.Second).After(r.first))
+		return s.from.Add(-slack).Before(r.last) && (s.to.IsZero() || s.to.Add(4*time.Second).After(r.last))
 	})
 }
 
@@ -371,11 +389,19 @@ func (b *book) report(to io.Writer, w *waiting) {
 			fmt.Sprintf("%d / %d", w.lostRecords[archive][cause], w.lostEvents[archive][cause]),
 			fmt.Sprintf("%d / %d", w.lostRecords[alerts][cause], w.lostEvents[alerts][cause]))
 	}
-	repeats := map[string]int{}
-	for _, r := range b.repeats {
-		repeats[r.receiver]++
+	for _, what := range []string{"agent", "link", "slow"} {
+		repeats, most := map[string]int{}, map[string]int{}
+		each := map[string]map[int]int{archive: {}, alerts: {}}
+		for _, r := range b.repeats {
+			if cause := b.cause(r); cause >= 0 && strings.HasPrefix(b.spans[cause].what, what) {
+				repeats[r.receiver]++
+				each[r.receiver][cause]++
+				most[r.receiver] = max(most[r.receiver], each[r.receiver][cause])
+			}
+		}
+		row("messages repeated because of: "+what+" (most for one)",
+			fmt.Sprintf("%d (%d)", repeats[archive], most[archive]), fmt.Sprintf("%d (%d)", repeats[alerts], most[alerts]))
 	}
-	row("messages repeated", repeats[archive], repeats[alerts])
 	fmt.Fprintln(to)
 	for _, what := range slices.SortedFunc(maps.Keys(b.weather), func(x, y string) int { return cmp.Compare(x, y) }) {
 		fmt.Fprintf(to, "%5d × %s\n", b.weather[what], what)

@@ -233,6 +233,7 @@ func (s *sky) disks(ctx context.Context, r *rand.Rand) {
 	filler := filepath.Join(s.disk, "filler")
 	for spell(ctx, within(r, 10*time.Second, 90*time.Second)) {
 		s.book.did("disk full")
+		begin := time.Now()
 		s.keeper.setDiskFull(true)
 		if err := fill(filler); err != nil {
 			s.book.finding("fill the disk: %v", err)
@@ -240,6 +241,7 @@ func (s *sky) disks(ctx context.Context, r *rand.Rand) {
 		spell(ctx, within(r, time.Second, 15*time.Second))
 		_ = os.Remove(filler)
 		s.keeper.setDiskFull(false)
+		s.book.diskWasFull(begin)
 	}
 }
 
