@@ -89,13 +89,24 @@ func record(dir string, seed uint64, transactions int) ([]op, error) {
 	return readTrace(file, home)
 }
 
-// The ways of a cut.
-var ways = []string{"unsynced dropped", "cut short", "sectors reordered"}
+// way is what a cut does with what was not synced.
+type way int
+
+const (
+	dropped way = iota
+	short
+	reordered
+	ways
+)
+
+func (w way) String() string {
+	return [...]string{"unsynced dropped", "cut short and torn", "sectors reordered"}[w]
+}
 
 // outcome is what was found after a cut.
 type outcome struct {
 	at, committed int
-	way           string
+	way           way
 	// kept: the transaction under way is on the disk as a whole.
 	kept, rescued bool
 	// lost are committed records, ahead ledger entries without their record, again acknowledged records that came back.
@@ -130,12 +141,12 @@ func cutAll(dir string, ops []op, cuts int, seed uint64, transactions int) ([]ou
 		if o := &ops[at]; o.kind != synced {
 			left.apply(o)
 		}
-		way := i % len(ways)
-		if err := left.cut(dir, way, random); err != nil {
+		how := way(i) % ways
+		if err := left.cut(dir, how, random); err != nil {
 			return nil, err
 		}
 		result := check(filepath.Join(dir, "spool.db"), models, commits)
-		result.at, result.way = at, ways[way]
+		result.at, result.way = at, how
 		results = append(results, result)
 	}
 	return results, nil
@@ -195,10 +206,10 @@ func report(ops []op, results []outcome) error {
 	fmt.Printf("%d writes, %d syncs recorded\n\n", writes, syncs)
 	fmt.Println("| power cuts | transaction under way: gone | kept | rescued | committed records lost | ledger ahead | acknowledged again |\n|---|---|---|---|---|---|---|")
 	var failed []outcome
-	for _, way := range ways {
+	for how := range ways {
 		var n, gone, kept, rescued, lost, ahead, again int
 		for _, r := range results {
-			if r.way != way {
+			if r.way != how {
 				continue
 			}
 			n++
@@ -215,7 +226,7 @@ func report(ops []op, results []outcome) error {
 				rescued++
 			}
 		}
-		fmt.Printf("| %d, %s | %d | %d | %d | %d | %d | %d |\n", n, way, gone, kept, rescued, lost, ahead, again)
+		fmt.Printf("| %d, %s | %d | %d | %d | %d | %d | %d |\n", n, how, gone, kept, rescued, lost, ahead, again)
 	}
 	for i, r := range failed {
 		if i == 10 {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -91,7 +92,7 @@ func readTrace(r io.Reader, home string) ([]op, error) {
 var (
 	descriptor = regexp.MustCompile(`^(\d+)<([^>]*)>`)
 	quoted     = regexp.MustCompile(`"((?:\\x[0-9a-f]{2})*)"`)
-	numbers    = regexp.MustCompile(`, (\d+), (\d+)\)`)
+	numbers    = regexp.MustCompile(`, (\d+), (\d+)`)
 	size       = regexp.MustCompile(`>, (\d+)`)
 )
 
@@ -120,12 +121,9 @@ func parse(name, args, home string) (o op, ok bool, err error) {
 		if err != nil {
 			return o, false, err
 		}
-		m := numbers.FindStringSubmatch(args[strings.LastIndexByte(args, '"'):] + ")")
+		m := numbers.FindStringSubmatch(args[strings.LastIndexByte(args, '"'):])
 		if m == nil {
-			m = regexp.MustCompile(`, (\d+), (\d+)`).FindStringSubmatch(args[strings.LastIndexByte(args, '"'):])
-		}
-		if m == nil {
-			return o, false, fmt.Errorf("no offset")
+			return o, false, errors.New("no offset")
 		}
 		at, err := strconv.ParseInt(m[2], 10, 64)
 		if n, _ := strconv.Atoi(m[1]); n != len(text) {
@@ -167,7 +165,7 @@ func parse(name, args, home string) (o op, ok bool, err error) {
 func firstString(args string) (string, error) {
 	m := quoted.FindStringSubmatch(args)
 	if m == nil {
-		return "", fmt.Errorf("no buffer")
+		return "", errors.New("no buffer")
 	}
 	return unhex(m[1])
 }
@@ -292,7 +290,7 @@ func resize(b []byte, n int) []byte {
 }
 
 // cut writes into dir what is left.
-func (d *disk) cut(dir string, way int, random *rand.Rand) error {
+func (d *disk) cut(dir string, how way, random *rand.Rand) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
@@ -300,7 +298,7 @@ func (d *disk) cut(dir string, way int, random *rand.Rand) error {
 		return err
 	}
 	names := maps.Clone(d.names)
-	if way > 0 && len(d.moves) > 0 {
+	if how != dropped && len(d.moves) > 0 {
 		for i := range d.moves[:random.IntN(len(d.moves)+1)] {
 			move(names, &d.moves[i])
 		}
@@ -308,10 +306,10 @@ func (d *disk) cut(dir string, way int, random *rand.Rand) error {
 	for _, path := range slices.Sorted(maps.Keys(names)) {
 		f := names[path]
 		var left []byte
-		switch way {
-		case 0:
+		switch how {
+		case dropped:
 			left = f.synced
-		case 1:
+		case short:
 			// In order, up to one that is torn.
 			n := random.IntN(len(f.pending) + 1)
 			left = f.after(func(*op, int) bool { return true }, n)

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/spool"
@@ -136,8 +137,9 @@ func work(path string, seed uint64, transactions int) (err error) {
 
 func (s *step) do(tx *spool.Tx) error {
 	q := tx.Queue(queue)
-	for n, body := range s.put {
-		if err := q.Put(spool.Record{Key: fmt.Append(nil, n), Due: time.Unix(1_790_000_000+int64(n%97), 0), Untold: 1, Body: body}); err != nil {
+	for _, n := range slices.Sorted(maps.Keys(s.put)) {
+		record := spool.Record{Key: fmt.Append(nil, n), Due: time.Unix(1_790_000_000+int64(n%97), 0), Untold: 1, Body: s.put[n]}
+		if err := q.Put(record); err != nil {
 			return err
 		}
 	}

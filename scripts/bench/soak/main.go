@@ -73,7 +73,7 @@ func soak(s *stage.Stage, o *options) error {
 	proxy := cluster.FaultProxy(s)
 	b := newBook()
 	sky := &sky{stage: s, book: b, cluster: cluster, proxy: proxy}
-	for _, namespace := range namespaces {
+	for _, namespace := range namespaces() {
 		cluster.CreateNamespace(s, namespace)
 	}
 	spoolDir := filepath.Join(dir, "spool")

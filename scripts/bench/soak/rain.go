@@ -53,10 +53,8 @@ func newRain(b *book, server, kubeconfig string, random *rand.Rand) (*rain, erro
 	return &rain{book: b, server: server, client: client, random: random}, nil
 }
 
-var (
-	namespaces = []string{"soak-shop", "soak-field"}
-	reasons    = []string{"BackOff", "FailedMount", "Unhealthy", "FailedScheduling", "NodeNotReady"}
-)
+// namespaces are those of the events.
+func namespaces() []string { return []string{"soak-shop", "soak-field"} }
 
 // event draws an event. A quarter of them are of a workload that is never heard of again.
 func (r *rain) event(size int) *corev1.Event {
@@ -66,6 +64,8 @@ func (r *rain) event(size int) *corev1.Event {
 		suffix[i] = alphabet[r.random.IntN(len(alphabet))]
 	}
 	r.next++
+	in := namespaces()
+	reasons := []string{"BackOff", "FailedMount", "Unhealthy", "FailedScheduling", "NodeNotReady"}
 	deployment := fmt.Sprintf("web-%d", r.random.IntN(12))
 	if r.random.IntN(4) == 0 {
 		deployment = fmt.Sprintf("once-%d", r.next)
@@ -76,7 +76,7 @@ func (r *rain) event(size int) *corev1.Event {
 		message = poison + message
 	}
 	return &corev1.Event{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespaces[r.random.IntN(len(namespaces))], Name: fmt.Sprintf("soak-%07d", r.next)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: in[r.random.IntN(len(in))], Name: fmt.Sprintf("soak-%07d", r.next)},
 		InvolvedObject: corev1.ObjectReference{
 			APIVersion: "v1", Kind: "Pod", Namespace: "", Name: deployment + "-7d9f8c6b5d-" + string(suffix),
 		},
