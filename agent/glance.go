@@ -15,7 +15,8 @@ import (
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
-// maxGlance is how many records of a queue the status page looks at: 2,000 take about 10 ms on a Raspberry Pi 4.
+// maxGlance is how many records of a queue the status page looks at, at most every 10 seconds: 2,000 take 12 ms of an amd64 server and
+// 2.4 MB of short-lived memory (BenchmarkGlance).
 const maxGlance = 2000
 
 // glance adds the status page to mux.

@@ -17,8 +17,7 @@ import (
 )
 
 const (
-	// maxIncidents is how many incidents the page shows, and maxRead how many records are looked at for them: 2,000 records
-	// take 10 ms on a Raspberry Pi 4.
+	// maxIncidents is how many incidents the page shows.
 	maxIncidents = 15
 	// maxText is how many bytes of a message are shown.
 	maxText = 240

@@ -187,6 +187,10 @@ func TestStatusAnswersInItsFirstLines(t *testing.T) {
 			s.Receivers[0].State, s.Receivers[0].LastError, s.Receivers[0].Next = "backoff", "not available (HTTP status 503)", now.Add(time.Minute)
 			s.Receivers[0].Untold = 12
 		}, "WORKING, not delivering  shop-1: 12 events wait on disk", "ops: not available"},
+		{"budget used up", func(s *control.Status) {
+			s.Budget = &control.Budget{Level: "critical-only", Day: 2 << 20, DayMax: 1 << 20}
+			s.Receivers[0].Untold, s.Notes = 3, []string{"the link's budget is used up: only critical incidents are sent"}
+		}, "WORKING, budget used up  shop-1: 3 events wait on disk", "the link's budget is used up"},
 		{"bot removed", func(s *control.Status) {
 			s.Ready, s.Problems = false, []string{"receiver ops refuses every message since today: the bot was removed from the group (code 19001)"}
 			s.Receivers[0].RefusedSince = now
@@ -214,6 +218,37 @@ func TestStatusAnswersInItsFirstLines(t *testing.T) {
 				t.Error("colours without a terminal")
 			}
 		})
+	}
+}
+
+// TestStatusSaysWhatToDo: a stranger has the fault, what it means for events and the next step on one screen.
+func TestStatusSaysWhatToDo(t *testing.T) {
+	now := time.Now()
+	s := control.Status{
+		Cluster: "shop-1", Now: now, Started: now.Add(-time.Hour), Link: "down", LinkReason: "no default route",
+		Problems:  []string{"no sight of all namespaces: connection refused", "the disk of the spool is full", "receiver ops refuses every message"},
+		Watch:     []control.Watch{{FailingSince: now.Add(-time.Minute), Failure: "connection refused"}},
+		Spool:     control.Spool{Path: "/var/lib/edge-eventer/spool.db", BlockedSince: now.Add(-time.Minute), Syncs: 3, SyncMean: 0.012, SyncMax: 2.5},
+		Receivers: []control.Receiver{{Name: "ops", Type: "feishu", State: "refused", RefusedSince: now.Add(-time.Hour), Untold: 7}},
+		Deliveries: []control.Delivery{
+			{At: now.Add(-5 * time.Second), First: now.Add(-time.Hour), Receiver: "ops", Incidents: 20, Events: 91, Outcome: "bad_target", Attempts: 12},
+			{At: now.Add(-2 * time.Hour), Receiver: "ops", Incidents: 1, Events: 1, Outcome: "ok", Digest: true, Attempts: 1},
+		},
+	}
+	var p painter
+	text := strings.Join(strings.Fields(p.status(&s)), " ")
+	for _, want := range []string{
+		"> the API server keeps events for an hour by default", "> make room on the disk of /var/lib/edge-eventer/spool.db",
+		"> 7 events wait on disk for ops; after the repair: edge-eventer spool retry --receiver ops",
+		"> nothing is lost until the spool is full", "link down, no default route", "fsync 12 ms, max 2500 ms",
+		"5s ago ops 20 91 receiver refuses ×12 in 59m55s", "2h00m ago ops 1 1 delivered, digest",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("it does not say %q:\n%s", want, p.status(&s))
+		}
+	}
+	if strings.Count(text, "connection refused") != 1 {
+		t.Errorf("a failure is said twice:\n%s", p.status(&s))
 	}
 }
 
