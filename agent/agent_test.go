@@ -110,7 +110,7 @@ var testPolicy = incident.Policy{
 	ResolveAfter:   30 * time.Minute,
 }
 
-func openSpool(t *testing.T, path string) *spool.Spool {
+func openSpool(t testing.TB, path string) *spool.Spool {
 	t.Helper()
 	s, err := spool.Open(spool.Options{Path: path})
 	if err != nil {
@@ -121,7 +121,7 @@ func openSpool(t *testing.T, path string) *spool.Spool {
 
 // house is an intake and deliveries on one spool, without a cluster.
 type house struct {
-	t          *testing.T
+	t          testing.TB
 	spool      *spool.Spool
 	intake     *intake
 	deliveries map[string]*delivery
@@ -129,17 +129,17 @@ type house struct {
 	done       sync.WaitGroup
 }
 
-func newHouse(t *testing.T, receivers map[string]notify.Receiver) *house {
+func newHouse(t testing.TB, receivers map[string]notify.Receiver) *house {
 	t.Helper()
 	return newHouseAt(t, filepath.Join(t.TempDir(), "spool.db"), receivers)
 }
 
-func newHouseAt(t *testing.T, path string, receivers map[string]notify.Receiver) *house {
+func newHouseAt(t testing.TB, path string, receivers map[string]notify.Receiver) *house {
 	t.Helper()
 	return newHouseOn(t, openSpool(t, path), receivers)
 }
 
-func newHouseOn(t *testing.T, s *spool.Spool, receivers map[string]notify.Receiver) *house {
+func newHouseOn(t testing.TB, s *spool.Spool, receivers map[string]notify.Receiver) *house {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
 	h := &house{t: t, spool: s, intake: newIntake(s, logger), deliveries: make(map[string]*delivery)}
