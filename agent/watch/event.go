@@ -65,11 +65,12 @@ type wireTime struct{ time.Time }
 
 func (t *wireTime) UnmarshalJSON(b []byte) error {
 	t.Time = time.Time{}
-	var s string
-	if json.Unmarshal(b, &s) == nil && s != "" {
-		if parsed, err := time.Parse(time.RFC3339Nano, s); err == nil {
-			t.Time = parsed.UTC()
-		}
+	if len(b) < 2 || b[0] != '"' {
+		return nil
+	}
+	// No time has an escape sequence when it is written by a JSON encoder: what is between the quotes is the text.
+	if parsed, err := time.Parse(time.RFC3339Nano, string(b[1:len(b)-1])); err == nil {
+		t.Time = parsed.UTC()
 	}
 	return nil
 }

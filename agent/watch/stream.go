@@ -100,21 +100,22 @@ func (s *scanner) keep(c byte) {
 
 // nested reads an object, an array or a string.
 func (s *scanner) nested() error {
-	depth := 0
-	var str *rawString
+	depth, inString := 0, false
+	// On the stack: one for each string on the heap was two thirds of what an event allocated.
+	var str rawString
 	for {
 		c, err := s.r.ReadByte()
 		if err != nil {
 			return unexpected(err)
 		}
-		if str != nil {
+		if inString {
 			kept, end := str.next(c)
 			if kept {
 				s.keep(c)
 			}
 			if end {
 				s.cut = max(s.cut, str.cut)
-				str = nil
+				inString = false
 				if depth == 0 {
 					return nil
 				}
@@ -124,7 +125,7 @@ func (s *scanner) nested() error {
 		s.keep(c)
 		switch c {
 		case '"':
-			str = new(rawString)
+			str, inString = rawString{}, true
 		case '{', '[':
 			depth++
 		case '}', ']':
