@@ -66,7 +66,7 @@ func benchIntake(t *testing.T, name string, events int, kubeconfig, fold string)
 	command.Env = append(os.Environ(), "GOMAXPROCS=1")
 	begin := time.Now()
 	p := start(t, command)
-	tick := time.NewTicker(20 * time.Millisecond)
+	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for committedEvents(listen) < events {
 		select {
