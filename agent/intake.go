@@ -172,8 +172,8 @@ func (in *intake) List(ctx context.Context, page watch.Page) error {
 	}
 }
 
-// Watched takes one change. News is on disk at most commitInterval later, a repeat before it is due, and at most repeatsWait
-// later.
+// Watched takes one change. News is on disk at most commitInterval later; a repeat, and what only archives want, before it is
+// due and at most repeatsWait later.
 func (in *intake) Watched(ctx context.Context, c watch.Change) error {
 	select {
 	case in.changes <- c:
@@ -245,7 +245,7 @@ func (in *intake) hurry(b *batch) bool {
 
 // commitBy returns when a change should be on disk, and whether it is news to anyone. News has to be there when the next
 // message leaves, since new incidents share one; a repeat only changes counts of an incident that is on disk, and has to be
-// there when that incident is told. A due time in the past is no reason to hurry: it waits for a link or a receiver.
+// there when that incident is told; so has what a receiver with a record for each event gets. A due time in the past is no reason to hurry: it waits for a link or a receiver.
 func (in *intake) commitBy(c *arrival) (by time.Time, news bool) {
 	in.rules.RLock()
 	defer in.rules.RUnlock()
@@ -273,14 +273,17 @@ func (in *intake) commitBy(c *arrival) (by time.Time, news bool) {
 			if err != nil {
 				return err
 			}
-			if waiting == nil {
+			switch {
+			case waiting != nil:
+				told(record.Due)
+			case r.policy.PerEvent:
+				// An archive reads no faster than groupWait, so its records are written when they are due.
+			default:
 				news = true
 				for next := range q.Due(by.Add(commitAhead)) {
 					told(next.Due)
 					break
 				}
-			} else {
-				told(record.Due)
 			}
 			if _, due, ok := r.policy.Fold(waiting, o); ok {
 				told(due)

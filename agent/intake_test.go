@@ -240,6 +240,26 @@ func TestRepeatsAreCommittedOnceAMinute(t *testing.T) {
 	})
 }
 
+func TestArchiveIsWrittenOnceAGroupWait(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, r *scripted) {
+		routes := slices.Clone(h.intake.routing())
+		routes[0].policy.PerEvent = true
+		h.intake.reroute(new(filter.Filter), routes, false)
+		h.deliveries["ops"].policy.PerEvent = true
+		for i := range 600 {
+			h.show(warning(fmt.Sprintf("web%d", i), 10+i, 1, time.Now()))
+			pass(100 * time.Millisecond)
+		}
+		if commits := h.intake.stats.commits.Load(); commits > 13 {
+			t.Errorf("%d commits in a minute, want one each %s", commits, testPolicy.GroupWait)
+		}
+		pass(10 * time.Second)
+		if n := len(r.workloads()); n != 600 {
+			t.Errorf("%d of 600 events arrived", n)
+		}
+	})
+}
+
 func TestNewsIsOnDiskWithinTheCommitInterval(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house, _ *scripted) {
 		h.show(warning("web", 10, 1, time.Now()))
