@@ -64,7 +64,9 @@ type Agent struct {
 	parts       *parts
 	watcher     *watch.Watcher
 	signInError string
-	current     *config.Config
+	// notOpen says why the spool is not open yet, where there is a reason.
+	notOpen string
+	current *config.Config
 	// reading says how the last reading of the configuration ended, needsRestart what of it waits for the next start.
 	reading      control.Configuration
 	needsRestart []string
@@ -173,6 +175,9 @@ func (a *Agent) openSpool(ctx context.Context) (*spool.Spool, error) {
 		case !errors.Is(err, spool.ErrNoSpace) && !errors.Is(err, spool.ErrReadOnly):
 			return nil, fmt.Errorf("open spool: %w", err)
 		}
+		a.mu.Lock()
+		a.notOpen = spoolTrouble(err)
+		a.mu.Unlock()
 		if trouble.changed(time.Now(), err.Error()) {
 			a.logger.Error(spoolTrouble(err), "path", a.config.Spool.Path, "err", err)
 		}

@@ -135,8 +135,12 @@ func (a *Agent) Status() (Status, error) {
 		s.Watch = a.watcher.Status().Namespaces
 	}
 	s.Spool.Path, s.Spool.Max = a.config.Spool.Path, a.config.Spool.MaxBytes
+	notOpen := a.notOpen
 	a.mu.Unlock()
 	if parts == nil {
+		if notOpen != "" {
+			return s, fmt.Errorf("%w: %s", errNotStarted, notOpen)
+		}
 		return s, errNotStarted
 	}
 	s.Intake = parts.intake.stats.status()

@@ -57,6 +57,9 @@ func (h *History) Samples() []Sample {
 // version is the first byte of what Save returns.
 const version = 1
 
+// maxUnix is the end of the year 9999, the last that JSON can say.
+const maxUnix = 253_402_300_799
+
 // errHistory is returned by Load for what Save did not write.
 var errHistory = errors.New("the stored history cannot be read")
 
@@ -110,8 +113,12 @@ func (h *History) Load(data []byte) error {
 		if len(data) == 0 || int(data[0]>>4) >= len(states) || int(data[0]&15) >= len(states) {
 			return fmt.Errorf("%w: no such state", errHistory)
 		}
+		at := after.At.Unix() + n[0]
+		if at < 0 || at > maxUnix {
+			return fmt.Errorf("%w: no such time", errHistory)
+		}
 		after = Sample{
-			At: time.Unix(after.At.Unix()+n[0], 0), Warning: after.Warning + uint64(n[1]), Critical: after.Critical + uint64(n[2]),
+			At: time.Unix(at, 0), Warning: after.Warning + uint64(n[1]), Critical: after.Critical + uint64(n[2]),
 			Bytes: after.Bytes + n[3], Untold: after.Untold + uint64(n[4]), Watch: states[data[0]>>4], Link: states[data[0]&15],
 		}
 		stored, data = append(stored, after), data[1:]

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"encoding/json"
 	"errors"
 	"math/rand/v2"
 	"testing"
@@ -82,4 +83,23 @@ func BenchmarkSaveHistory(b *testing.B) {
 	for b.Loop() {
 		h.Save(4 << 10)
 	}
+}
+
+// FuzzLoadHistory: whatever is stored, loading it neither panics nor keeps more than a day, and what was loaded can be stored.
+func FuzzLoadHistory(f *testing.F) {
+	f.Add(day().Save(4 << 10))
+	f.Add([]byte{version, 1, 2, 3, 4, 5, 0x21})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		h := new(History)
+		if h.Load(data) != nil {
+			return
+		}
+		if _, err := json.Marshal(h.Samples()); err != nil {
+			t.Error(err)
+		}
+		again := new(History)
+		if err := again.Load(h.Save(4 << 10)); err != nil || len(h.Samples()) > maxSamples {
+			t.Errorf("%d samples, stored again: %v", len(h.Samples()), err)
+		}
+	})
 }

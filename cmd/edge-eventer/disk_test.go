@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -85,5 +87,44 @@ func TestFullDiskLosesNothingAndTheAgentRecovers(t *testing.T) {
 	}
 	if contents, _ := a.repeated(); contents != 0 {
 		t.Errorf("%d events were told twice", contents)
+	}
+}
+
+// TestStatusSaysWhyTheSpoolCannotBeOpened starts the agent with its spool on a read-only file system: there is no socket to ask then,
+// and the HTTP port knows why.
+func TestStatusSaysWhyTheSpoolCannotBeOpened(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	_ = listener.Close()
+	d := newDesk(t, stdoutReceiver)
+	text, err := os.ReadFile(d.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(d.config, bytes.Replace(text, []byte(`listen: ""`), []byte("listen: "+address), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	path, err := buildAgent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"--mount"}
+	if os.Getuid() != 0 {
+		args = append(args, "--user", "--map-root-user")
+	}
+	// The configuration is in the same folder, so it is read before the folder is hidden.
+	args = append(args, "sh", "-c", `exec 3<"$3"; mount -t tmpfs -o ro tmpfs "$1" && exec "$2" run --config /dev/fd/3`, "sh", filepath.Dir(d.spool), path, d.config)
+	p := start(t, exec.Command("unshare", args...))
+	p.waitForLog("its file system is read-only")
+	_, errOut := d.run("", exitFailed, "status", "--config", d.config)
+	if words := strings.Join(strings.Fields(errOut), " "); !strings.Contains(words, "the spool is not open yet: the spool cannot be written, its file system is read-only") {
+		t.Errorf("it says:\n%s", errOut)
+	}
+	p.signal(syscall.SIGTERM)
+	if code, _ := p.exit(); code != exitOK {
+		t.Errorf("exit code %d", code)
 	}
 }

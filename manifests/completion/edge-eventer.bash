@@ -30,9 +30,10 @@ _edge_eventer() {
 	local words=''
 	case $command in
 	'') words='run check-config send-test render status spool version help --config' ;;
-	run | status) words='--config' ;;
+	run) words='--config --log-level --log-format' ;;
+	status) words='--config --watch -o' ;;
 	send-test | render) words='--config --receiver' ;;
-	spool) words='ls show retry drop export --config --receiver' ;;
+	spool) words='ls show retry drop export --config --receiver --yes' ;;
 	check-config)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
