@@ -109,7 +109,7 @@ receivers:
 		return err
 	}
 	fmt.Printf("load average %s\n\n", stage.LoadAverage())
-	fmt.Println("| from the event to the POST | receiver | events | p50 ms | p90 ms | p99 ms | max ms |\n|---|---|---|---|---|---|---|")
+	fmt.Println("| from the event to the POST | receiver | events | p50 ms | p90 ms | p99 ms | max ms | p99 ms after the API server's answer |\n|---|---|---|---|---|---|---|---|")
 	for _, load := range []struct {
 		what   string
 		n      int
@@ -181,14 +181,18 @@ func (*silent) Logf(string, ...any) {}
 func (c *clock) row(what, how, prefix, receiver string, less time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var took []time.Duration
+	var took, after []time.Duration
 	for name, at := range c.asked {
 		if strings.HasPrefix(name, prefix+"-") {
-			took = append(took, c.posted[receiver][name].Sub(at)-less)
+			posted := c.posted[receiver][name]
+			took = append(took, posted.Sub(at)-less)
+			after = append(after, posted.Sub(c.confirmed[name])-less)
 		}
 	}
 	slices.Sort(took)
-	fmt.Printf("| %s | %s | %d | %s | %s | %s | %s |\n", what, how, len(took), percentile(took, 50), percentile(took, 90), percentile(took, 99), percentile(took, 100))
+	slices.Sort(after)
+	fmt.Printf("| %s | %s | %d | %s | %s | %s | %s | %s |\n", what, how, len(took),
+		percentile(took, 50), percentile(took, 90), percentile(took, 99), percentile(took, 100), percentile(after, 99))
 }
 
 // own is a percentile of what the API server takes to create an event.
