@@ -216,8 +216,11 @@ func readMemory(path string) (m MemoryStatus) {
 // refuses. The link being away is none: that is what the spool is for.
 func (s *Status) Problems() []string {
 	var problems []string
-	if s.SignInError != "" {
+	switch {
+	case s.SignInError != "":
 		problems = append(problems, "cannot sign in to the cluster: "+s.SignInError)
+	case len(s.Watch) == 0:
+		problems = append(problems, "has not signed in to the cluster yet")
 	}
 	for _, n := range s.Watch {
 		where := "all namespaces"
