@@ -179,3 +179,27 @@ func TestWatchOutlivesTheAgent(t *testing.T) {
 	again.signal(syscall.SIGTERM)
 	again.exit()
 }
+
+// TestLogIsTextOnATerminalAndJSONElsewhere also shows that a level leaves out what is below it.
+func TestLogIsTextOnATerminalAndJSONElsewhere(t *testing.T) {
+	d := newDesk(t, stdoutReceiver)
+	appendTo(t, d.config, "kubernetes: {kubeconfig: "+filepath.Join(t.TempDir(), "missing")+"}\n")
+	binary, err := buildAgent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := onTerminal(t, exec.Command(binary, "run", "--config", d.config))
+	x.until("cannot sign in to the cluster", 1)
+	if code := x.exit(); code != exitOK {
+		t.Errorf("exit code %d after ^C", code)
+	}
+	if screen := x.screen.String(); !strings.Contains(screen, "level=INFO msg=started") || strings.Contains(screen, `{"time"`) {
+		t.Errorf("on a terminal it logs\n%s", screen)
+	}
+	p := start(t, exec.Command(binary, "run", "--config", d.config, "--log-level", "error"))
+	p.waitForLog(`"level":"ERROR","msg":"cannot sign in to the cluster`)
+	p.signal(syscall.SIGTERM)
+	if code, _ := p.exit(); code != exitOK || strings.Contains(p.log.String(), `"INFO"`) {
+		t.Errorf("exit code %d; at level error it logs\n%s", code, p.log)
+	}
+}
