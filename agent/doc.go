@@ -11,5 +11,6 @@
 //   - intake.go commits them: record, ledger entry and watch position in one transaction of the spool.
 //   - deliver.go drains one receiver's queue: peek, wait, send, and only after the receiver's own yes, acknowledge.
 //   - own.go tells the agent's own troubles as incidents in the same stream.
+//   - status.go reads how all of it stands; metrics.go, report.go, glance.go and serve.go show that.
 //   - agent.go wires these in that order and takes them down in reverse.
 package agent
