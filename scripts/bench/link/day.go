@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http/httptest"
 	"os"
@@ -28,8 +29,10 @@ const (
 )
 
 // dayOutages are when there is no link: at night for six hours, and twice for a while.
-var dayOutages = [][2]time.Duration{
-	{1 * time.Hour, 7 * time.Hour}, {11 * time.Hour, 11*time.Hour + 20*time.Minute}, {18 * time.Hour, 18*time.Hour + 45*time.Minute},
+func dayOutages() [][2]time.Duration {
+	return [][2]time.Duration{
+		{1 * time.Hour, 7 * time.Hour}, {11 * time.Hour, 11*time.Hour + 20*time.Minute}, {18 * time.Hour, 18*time.Hour + 45*time.Minute},
+	}
 }
 
 // step is something that happens in the day.
@@ -92,10 +95,7 @@ func problems(c *cluster, events []map[string]any) (steps []step, versions int) 
 
 // repeat shows the next version of an event.
 func (c *cluster) repeat(template map[string]any, uid string, object, count int) {
-	e := make(map[string]any, len(template))
-	for k, v := range template {
-		e[k] = v
-	}
+	e := maps.Clone(template)
 	now := time.Now().UTC().Format(time.RFC3339)
 	old, _ := template["metadata"].(map[string]any)
 	c.mu.Lock()
@@ -106,10 +106,7 @@ func (c *cluster) repeat(template map[string]any, uid string, object, count int)
 		"resourceVersion": fmt.Sprint(c.version), "creationTimestamp": now,
 	}
 	if involved, ok := template["involvedObject"].(map[string]any); ok && object > 0 {
-		another := make(map[string]any, len(involved))
-		for k, v := range involved {
-			another[k] = v
-		}
+		another := maps.Clone(involved)
 		another["name"] = fmt.Sprintf("shop%d-%v", object, involved["name"])
 		e["involvedObject"] = another
 	}
@@ -161,7 +158,7 @@ func dayRun(ctx context.Context, binary, dir string, seed uint64) (rows []row, e
 	defer func() { err = errors.Join(err, stop()) }()
 
 	steps, versions := problems(c, events)
-	for _, o := range dayOutages {
+	for _, o := range dayOutages() {
 		steps = append(steps, step{o[0], func() { link.set(cut) }}, step{o[1], func() { link.set(pass) }})
 	}
 	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(a.at, b.at) })
