@@ -5,21 +5,29 @@ import (
 	"time"
 )
 
-// durationBounds are the upper bounds of the histograms: an SSD syncs within a millisecond, a tired SD card takes seconds.
-var durationBounds = [...]time.Duration{
-	time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
-	100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2500 * time.Millisecond, 10 * time.Second,
+// bounds is the number of upper bounds of the histograms.
+const bounds = 12
+
+// durationBounds returns them: an SSD syncs within a millisecond, a tired SD card takes seconds.
+func durationBounds() [bounds]time.Duration {
+	return [bounds]time.Duration{
+		time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
+		100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2500 * time.Millisecond, 10 * time.Second,
+	}
 }
 
 // durations counts how long something took, in memory of fixed size. The zero value is ready to use, from any goroutine.
 type durations struct {
-	buckets  [len(durationBounds) + 1]atomic.Uint64
+	buckets  [bounds + 1]atomic.Uint64
 	sum, max atomic.Int64
 }
 
 func (d *durations) add(took time.Duration) {
 	i := 0
-	for i < len(durationBounds) && took > durationBounds[i] {
+	for _, bound := range durationBounds() {
+		if took <= bound {
+			break
+		}
 		i++
 	}
 	d.buckets[i].Add(1)
@@ -35,7 +43,7 @@ func (d *durations) add(took time.Duration) {
 // Durations is a histogram of how long something took since the agent started.
 type Durations struct {
 	// Buckets counts what took at most each of durationBounds, and more than the one before; the last one is of all that took longer.
-	Buckets  [len(durationBounds) + 1]uint64
+	Buckets  [bounds + 1]uint64
 	Sum, Max time.Duration
 }
 

@@ -46,7 +46,7 @@ func (x *exposition) sample(name string, value float64, labels ...string) {
 func (x *exposition) histogram(name, help string, d *Durations) {
 	x.family(name, "histogram", help)
 	n := uint64(0)
-	for i, bound := range durationBounds {
+	for i, bound := range durationBounds() {
 		n += d.Buckets[i]
 		x.sample(name+"_bucket", float64(n), "le", strconv.FormatFloat(bound.Seconds(), 'g', -1, 64))
 	}

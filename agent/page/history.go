@@ -63,14 +63,14 @@ const maxUnix = 253_402_300_799
 // errHistory is returned by Load for what Save did not write.
 var errHistory = errors.New("the stored history cannot be read")
 
-// states are how Watch and Link are stored.
-var states = []string{"unknown", "up", "down"}
+// states returns how Watch and Link are stored: by their place.
+func states() []string { return []string{"unknown", "up", "down"} }
 
 // Save returns the samples in at most limit bytes. Each takes about 10, so that 4 KiB hold 24 hours; where they do not, the oldest
 // are left out.
 func (h *History) Save(limit int) []byte {
 	samples := h.Samples()
-	data := []byte{version}
+	data, states := []byte{version}, states()
 	// From the newest to the oldest, each as what changed since.
 	var after Sample
 	after.At = time.Unix(0, 0)
@@ -100,6 +100,7 @@ func (h *History) Load(data []byte) error {
 	}
 	data = data[1:]
 	var stored []Sample
+	states := states()
 	after := Sample{At: time.Unix(0, 0)}
 	for len(data) > 0 && len(stored) < maxSamples {
 		var n [5]int64
