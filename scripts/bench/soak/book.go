@@ -13,10 +13,12 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 )
 
-// The receivers: one that wants each event, one that wants incidents.
+// The receivers: one that wants each event, one that wants incidents, and a Feishu group, which gets digests. The books are
+// kept for the first two, who are told in numbers; of the group is known that in the end nothing waits for it.
 const (
 	archive = "archive"
 	alerts  = "alerts"
+	chat    = "chat"
 )
 
 // maxHistory bounds what is remembered of one event or incident.
@@ -149,6 +151,17 @@ func (b *book) did(what string) {
 	b.weather[what]++
 }
 
+// chatted notes what the Feishu group answered.
+func (b *book) chatted(taken bool, answer string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if taken {
+		b.messages[chat]++
+		return
+	}
+	b.weather["chat: "+answer]++
+}
+
 func (b *book) diskWasFull(from time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -240,6 +253,8 @@ type waiting struct {
 	// events is the count of each event in the archive's queue, observations the untold ones of each incident.
 	events       map[string]int32
 	observations map[string]uint64
+	// chat is how many observations the group was not told.
+	chat uint64
 	// lost counts events and incidents for good, by receiver and cause; untold those losses that no message has told.
 	lostRecords, lostEvents, untold map[string]map[string]uint64
 }
@@ -255,6 +270,9 @@ func (b *book) balance(w *waiting) {
 	defer b.mu.Unlock()
 	b.balanceEvents(w)
 	b.balanceIncidents(w)
+	if w.chat > 0 {
+		b.findings = append(b.findings, fmt.Sprintf("chat: %d observations still wait", w.chat))
+	}
 	for _, receiver := range []string{archive, alerts} {
 		for cause, n := range w.lostEvents[receiver] {
 			if told := b.lost[receiver][cause] + w.untold[receiver][cause]; told < n {
@@ -402,7 +420,8 @@ func (b *book) report(to io.Writer, w *waiting) {
 		row("messages repeated because of: "+what+" (most for one)",
 			fmt.Sprintf("%d (%d)", repeats[archive], most[archive]), fmt.Sprintf("%d (%d)", repeats[alerts], most[alerts]))
 	}
-	fmt.Fprintln(to)
+	fmt.Fprintf(to, "\nchat: %d messages, %d events evicted, %d refused for good, %d waiting\n\n",
+		b.messages[chat], w.lostEvents[chat]["evicted"], w.lostEvents[chat]["refused"], w.chat)
 	for _, what := range slices.SortedFunc(maps.Keys(b.weather), func(x, y string) int { return cmp.Compare(x, y) }) {
 		fmt.Fprintf(to, "%5d × %s\n", b.weather[what], what)
 	}

@@ -159,7 +159,7 @@ func soak(s *stage.Stage, o *options) error {
 // clear waits until everything is told or nothing is told any more.
 func (s *sky) clear(agent, config string) time.Duration {
 	begin := time.Now()
-	for _, receiver := range []string{archive, alerts} {
+	for _, receiver := range []string{archive, alerts, chat} {
 		// A receiver that refused message after message is probed slowly; the operator knows that it is well again.
 		command := exec.CommandContext(s.stage.Context(), agent, "spool", "retry", "--config", config, "--receiver", receiver)
 		if out, err := command.CombinedOutput(); err != nil {
@@ -171,7 +171,8 @@ func (s *sky) clear(agent, config string) time.Duration {
 	s.book.mu.Unlock()
 	_ = s.stage.Until("settle", settle, func() bool {
 		events, observations := s.book.open()
-		return events == 0 && observations == 0 || s.book.quiet() > still
+		// The chat is told at its own pace: repeats are held back, and a rate is kept.
+		return time.Since(begin) > still && (events == 0 && observations == 0 || s.book.quiet() > still)
 	})
 	return time.Since(begin)
 }
@@ -186,7 +187,8 @@ notify: {groupWait: 300ms, groupInterval: 2s, repeatInterval: 8s, resolveAfter: 
 receivers:
   - {name: archive, type: webhook, url: "http://%s/archive", gzip: true, success: {json: {ok: true}}}
   - {name: alerts, type: webhook, url: "http://%s/alerts", fold: incident, success: {json: {ok: true}}}
-`, name, kubeconfig, path, maxBytes, timeout, address, address)
+  - {name: chat, type: feishu, url: "http://%s%s", secret: %s}
+`, name, kubeconfig, path, maxBytes, timeout, address, address, address, chatPath, chatSecret)
 }
 
 func minutely(ctx context.Context, s *sky) {
@@ -222,7 +224,7 @@ func leftovers(path string) (w *waiting, err error) {
 		lostRecords: make(map[string]map[string]uint64), lostEvents: make(map[string]map[string]uint64), untold: make(map[string]map[string]uint64),
 	}
 	err = s.View(func(tx *spool.Tx) error {
-		for _, receiver := range []string{archive, alerts} {
+		for _, receiver := range []string{archive, alerts, chat} {
 			q := tx.Queue(receiver)
 			for record := range q.All() {
 				in, err := incident.Decode(record.Body)
@@ -232,9 +234,12 @@ func leftovers(path string) (w *waiting, err error) {
 				if in.Own || in.Untold() == 0 {
 					continue
 				}
-				if receiver == archive {
+				switch receiver {
+				case archive:
 					w.events[in.Event.Name] = in.Event.Count
-				} else {
+				case chat:
+					w.chat += uint64(in.Untold())
+				default:
 					w.observations[fmt.Sprintf("%x", record.Key)] += uint64(in.Untold())
 				}
 			}

@@ -12,6 +12,13 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/edge-eventer/edge-eventer/notify/notifytest"
+)
+
+const (
+	chatPath   = "/open-apis/bot/v2/hook/0123abcd-soak"
+	chatSecret = "soak-signing-secret"
 )
 
 // poison in an event's message makes the archive refuse it for good.
@@ -64,10 +71,11 @@ type sink struct {
 	mu     sync.Mutex
 	random *rand.Rand
 	mood   map[string]int
+	chat   notifytest.Feishu
 }
 
 func newSink(ctx context.Context, b *book, random *rand.Rand) (*sink, error) {
-	s := &sink{book: b, random: random, mood: make(map[string]int)}
+	s := &sink{book: b, random: random, mood: make(map[string]int), chat: notifytest.Feishu{Secret: chatSecret, PerSecond: 5, PerMinute: 100}}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -96,6 +104,10 @@ func (s *sink) moodFor(receiver string) int {
 
 func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	receiver := strings.TrimPrefix(r.URL.Path, "/")
+	if r.URL.Path == chatPath {
+		s.serveChat(w, r)
+		return
+	}
 	var body io.Reader = r.Body
 	if r.Header.Get("Content-Encoding") == "gzip" {
 		unzipped, err := gzip.NewReader(r.Body)
@@ -169,6 +181,38 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.pour(w)
 	}
 	s.book.answered(receiver, &m, answer, false)
+}
+
+// serveChat is the Feishu group. Its messages are for people, and the book knows only how many it took.
+func (s *sink) serveChat(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	switch s.moodFor(chat) {
+	case well:
+		s.mu.Lock()
+		answer, taken := s.chat.Judge(r, body, time.Now())
+		s.mu.Unlock()
+		s.book.chatted(taken, answer.Body)
+		if answer.Status != 0 {
+			w.WriteHeader(answer.Status)
+		}
+		_, _ = io.WriteString(w, answer.Body)
+	case busy, lying:
+		_, _ = io.WriteString(w, notifytest.FeishuRate)
+	case broken:
+		_, _ = io.WriteString(w, notifytest.FeishuGateway)
+	case unavailable:
+		http.Error(w, "unavailable", http.StatusServiceUnavailable)
+	case endless:
+		s.pour(w)
+	case garbled:
+		_, _ = io.WriteString(w, notifytest.FeishuOK[:20])
+	default:
+		<-r.Context().Done()
+	}
 }
 
 func (s *sink) delay() time.Duration {

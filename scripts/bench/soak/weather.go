@@ -115,7 +115,7 @@ func (s *sky) links(ctx context.Context, r *rand.Rand) {
 func (s *sky) receivers(ctx context.Context, r *rand.Rand) {
 	names := [moods]string{well: "well", busy: "429", broken: "500", unavailable: "503", lying: "lying 200", hung: "hung", slow: "slow", endless: "endless body", garbled: "garbled 200"}
 	for spell(ctx, within(r, time.Second, 12*time.Second)) {
-		receiver := []string{archive, alerts}[r.IntN(2)]
+		receiver := []string{archive, alerts, chat}[r.IntN(3)]
 		mood := 1 + r.IntN(moods-1)
 		s.book.did("receiver " + names[mood])
 		s.sink.setMood(receiver, mood)
