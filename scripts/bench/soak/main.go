@@ -69,6 +69,13 @@ func soak(s *stage.Stage, o *options) error {
 	if err != nil {
 		return err
 	}
+	keep := true
+	// After the small disk is unmounted.
+	s.Cleanup(func() {
+		if !keep {
+			_ = os.RemoveAll(dir)
+		}
+	})
 	cluster := clustertest.Start(s, clustertest.Options{EventTTL: eventTTL})
 	proxy := cluster.FaultProxy(s)
 	b := newBook()
@@ -138,9 +145,7 @@ func soak(s *stage.Stage, o *options) error {
 		took.Round(time.Second), sky.keeper.lives, sky.keeper.longest.Round(time.Millisecond), float64(sky.keeper.peak)/1024)
 	if len(b.findings) == 0 {
 		fmt.Printf("no finding; seed %d\n", o.seed)
-		if !o.keep {
-			s.Cleanup(func() { _ = os.RemoveAll(dir) })
-		}
+		keep = o.keep
 		return nil
 	}
 	if err := keepSpool(path, dir); err != nil {
