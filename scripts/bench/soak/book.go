@@ -298,9 +298,15 @@ func (b *book) cause(r repeat) int {
 			slack += 30 * time.Second
 		}
 	}
+	// The link first: most of its spans are longer than the moment of a kill, and a kill explains one message only.
+	link := slices.IndexFunc(b.spans, func(s span) bool {
+		return !strings.HasPrefix(s.what, "agent") && s.from.Add(-time.Second).Before(r.last) && (s.to.IsZero() || s.to.Add(time.Second).After(r.last))
+	})
+	if link >= 0 {
+		return link
+	}
 	return slices.IndexFunc(b.spans, func(s span) bool {
-		// An answer that was on its way when the agent was told to end is given up three seconds later.
-		return s.from.Add(-slack).Before(r.last) && (s.to.IsZero() || s.to.Add(4*time.Second).After(r.last))
+		return strings.HasPrefix(s.what, "agent") && s.from.Add(-slack).Before(r.last) && (s.to.IsZero() || s.to.Add(time.Second).After(r.last))
 	})
 }
 
