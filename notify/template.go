@@ -10,9 +10,10 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"text/template"
 	"text/template/parse"
 	"time"
+
+	template "github.com/edge-eventer/edge-eventer/notify/texttemplate"
 )
 
 const (

@@ -3,7 +3,7 @@
 //
 // It promises:
 //
-//   - GOGC and GOMEMLIMIT win where they are set.
+//   - GOGC, GOMEMLIMIT and GOMAXPROCS win where they are set.
 //   - A limit is found in cgroup v1 and v2, on the host and in a container, also if it is set on a cgroup above; what cannot be
 //     read counts as no limit.
 //   - Only pages that the file still holds are given back. A mapping with pages of its own, as those of a relocated binary are,
