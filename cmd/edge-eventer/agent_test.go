@@ -378,6 +378,8 @@ func TestKilledAgentLosesNothing(t *testing.T) {
 	if worst > 1 {
 		t.Errorf("%d messages were repeated after one kill, want at most one", worst)
 	}
+	// With nothing left to deliver the wait above may end before the process has asked for its signals.
+	p.waitForLog(`"started"`)
 	p.signal(syscall.SIGTERM)
 	if code, _ := p.exit(); code != exitOK {
 		t.Errorf("exit code %d, want %d", code, exitOK)
@@ -487,6 +489,30 @@ func TestHangUpReloadsTheConfigurationAndABadOneIsRefused(t *testing.T) {
 	p.waitForLog("typo: unknown key")
 	change(text)
 	p.signal(syscall.SIGTERM)
+	if code, _ := p.exit(); code != exitOK {
+		t.Errorf("exit code %d, want %d", code, exitOK)
+	}
+}
+
+func TestHangUpAtAnyTimeOfALifeDoesNotEndTheAgent(t *testing.T) {
+	hung := make(chan struct{}, 8)
+	release := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		hung <- struct{}{}
+		<-release
+	}))
+	defer server.Close()
+	defer close(release)
+	cluster := clustertest.Shared(t)
+	cluster.CreateEvents(t, 1, clustertest.EventTemplate{Namespace: "hangup", Prefix: "hangup"})
+	p := startAgent(t, writeConfig(t, cluster.AgentKubeconfig, server.URL, ""))
+	p.waitForLog(`"started"`)
+	p.signal(syscall.SIGHUP)
+	// The receiver keeps the stop busy for three seconds.
+	<-hung
+	p.signal(syscall.SIGTERM)
+	p.waitForLog("stopping")
+	p.signal(syscall.SIGHUP)
 	if code, _ := p.exit(); code != exitOK {
 		t.Errorf("exit code %d, want %d", code, exitOK)
 	}

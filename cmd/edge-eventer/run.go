@@ -46,6 +46,10 @@ func runAgent(args []string, s streams) int {
 		stop()
 		logger.Info("stopping: a second signal ends at once")
 	})
+	// Asked for before "started" is said: until then a SIGHUP ends the process.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 
 	a, err := agent.New(c, agent.Options{
 		Version: version, Logger: logger, ConfigPath: *path,
@@ -59,7 +63,7 @@ func runAgent(args []string, s streams) int {
 	if tuned.CgroupLimit > 0 {
 		logger.Info("the memory is limited", "cgroup", tuned.CgroupLimit, "goMemoryLimit", tuned.SoftLimit)
 	}
-	go reloadOnHangup(ctx, a)
+	go reloadOnHangup(ctx, hangup, a)
 	go supervise(ctx, a.Stuck, logger)
 	if err := a.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		logger.Error("stopped", "err", err)
@@ -70,10 +74,7 @@ func runAgent(args []string, s streams) int {
 }
 
 // reloadOnHangup reads the configuration again at each SIGHUP. The agent logs what comes of it.
-func reloadOnHangup(ctx context.Context, a *agent.Agent) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
+func reloadOnHangup(ctx context.Context, hangup <-chan os.Signal, a *agent.Agent) {
 	for {
 		select {
 		case <-hangup:
