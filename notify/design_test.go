@@ -41,7 +41,7 @@ func TestWebhookDocumentIsAsTheDesignShows(t *testing.T) {
 }
 
 // TestPackageKnowsNothingOfTheOthers keeps the layering: receivers are usable without Kubernetes, spool and agent, and
-// templates, which cost a megabyte, are in one file.
+// templates are in one file.
 func TestPackageKnowsNothingOfTheOthers(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	if err != nil {
