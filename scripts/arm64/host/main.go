@@ -267,7 +267,7 @@ func measure(st *stage.Stage, o *options, g *guest, r *receiver, c *clustertest.
 		if err != nil {
 			return err
 		}
-		fmt.Printf("| %s | %s / %s | %s | %s | %s | %.2f + %.2f s | %s | %s, %s |\n", what, mib(s.RssAnon), mib(s.PeakAnon), mib(s.RssFile), mib(s.VmHWM),
+		fmt.Printf("| %s | %s / %s | %s | %s | %s | %.2f + %.2f s | %s | %s, %s |\n", what, mib(s.RssAnon), mib(s.PeakAnon), mib(s.RssFile), mib(s.HWM),
 			mib(s.CgroupPeak), (s.User - last.User).Seconds(), (s.System - last.System).Seconds(), mib(s.Written-last.Written), mib(s.MemFree), mib(s.MemAvailable))
 		last = s
 		return nil

@@ -70,10 +70,9 @@ func (r *receiver) count() (missing, again int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for name := range r.made {
-		switch n := r.arrived[name]; {
-		case n == 0:
+		if n := r.arrived[name]; n == 0 {
 			missing++
-		default:
+		} else {
 			again += n - 1
 		}
 	}

@@ -22,9 +22,9 @@ type Sample struct {
 	PageSize int
 	// MemTotal, MemFree and MemAvailable are the machine's.
 	MemTotal, MemFree, MemAvailable int64
-	// RssAnon and RssFile are resident now, PeakAnon is the most that RssAnon was since the sample before, VmHWM the most
+	// RssAnon and RssFile are resident now, PeakAnon is the most that RssAnon was since the sample before, HWM (VmHWM) the most
 	// that was resident ever.
-	RssAnon, RssFile, VmHWM, PeakAnon int64
+	RssAnon, RssFile, HWM, PeakAnon int64
 	// User and System are the CPU times since the agent's start.
 	User, System time.Duration
 	// Written is what the agent caused to be written to the disk since its start.
@@ -66,7 +66,7 @@ func (s *Sampler) Take() (Sample, error) {
 	events, err2 := s.fields(filepath.Join(s.Cgroup, "memory.events"))
 	sample.Kills = events["oom_kill"]
 	status, err3 := s.fields(s.process("status"))
-	sample.RssAnon, sample.RssFile, sample.VmHWM = status["RssAnon"], status["RssFile"], status["VmHWM"]
+	sample.RssAnon, sample.RssFile, sample.HWM = status["RssAnon"], status["RssFile"], status["VmHWM"]
 	io, err4 := s.fields(s.process("io"))
 	sample.Written = io["write_bytes"]
 	var err5, err6, err7 error

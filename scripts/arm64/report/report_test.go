@@ -43,7 +43,7 @@ func TestSampleIsWhatTheKernelShows(t *testing.T) {
 	}
 	want := report.Sample{
 		Kernel: "6.1.0-50-arm64", PageSize: os.Getpagesize(), MemTotal: 35612 << 10, MemFree: 1228 << 10, MemAvailable: 15668 << 10,
-		RssAnon: 2868 << 10, RssFile: 13004 << 10, VmHWM: 15872 << 10, PeakAnon: 2868 << 10,
+		RssAnon: 2868 << 10, RssFile: 13004 << 10, HWM: 15872 << 10, PeakAnon: 2868 << 10,
 		User: 1180 * time.Millisecond, System: 780 * time.Millisecond, Written: 53248,
 		Cgroup: 17000000, CgroupPeak: 18000000, Kills: 1,
 	}
