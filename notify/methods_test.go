@@ -23,15 +23,13 @@ func TestTemplatesCallEveryMethodOfWhatTheySee(t *testing.T) {
 		}
 		seen[typ] = true
 		if typ.Kind() == reflect.Struct {
-			for i := range typ.NumField() {
-				if f := typ.Field(i); f.IsExported() {
+			for f := range typ.Fields() {
+				if f.IsExported() {
 					visit(f.Type)
 				}
 			}
 		}
-		pointer := reflect.PointerTo(typ)
-		for i := range pointer.NumMethod() {
-			m := pointer.Method(i)
+		for m := range reflect.PointerTo(typ).Methods() {
 			// Encoders and what takes bytes are of no use in a template.
 			if encoder(m.Name) {
 				continue
@@ -46,8 +44,8 @@ func TestTemplatesCallEveryMethodOfWhatTheySee(t *testing.T) {
 			if err == nil || strings.Contains(err.Error(), "can't evaluate field") || strings.Contains(err.Error(), "cannot be invoked as function") {
 				t.Errorf("%s.%s is not in texttemplate/methods.go: %v", typ, m.Name, err)
 			}
-			for j := range m.Type.NumOut() {
-				visit(m.Type.Out(j))
+			for result := range m.Type.Outs() {
+				visit(result)
 			}
 		}
 	}

@@ -109,7 +109,7 @@ func trimAfterCollections(bound int64) {
 }
 
 // sentinel is garbage from its birth; it has a pointer because objects without are put together with others.
-type sentinel struct{ self *sentinel }
+type sentinel struct{ _ *byte }
 
 // arm waits for the next collection.
 func (t *trimmer) arm() {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 )
 
@@ -40,8 +41,8 @@ func (b *testbed) run(f func() error) (err error) {
 		}
 	}()
 	defer func() {
-		for i := len(b.cleanups) - 1; i >= 0; i-- {
-			b.cleanups[i]()
+		for _, cleanup := range slices.Backward(b.cleanups) {
+			cleanup()
 		}
 	}()
 	return f()

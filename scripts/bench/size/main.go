@@ -5,6 +5,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"debug/elf"
 	"flag"
 	"fmt"
@@ -24,7 +25,7 @@ func main() {
 	packages := flag.Bool("packages", false, "a row for each package instead of each module")
 	arches := flag.String("arch", "amd64,arm64,armv7", "architectures")
 	flag.Parse()
-	if err := run(strings.Split(*arches, ","), *packages); err != nil {
+	if err := run(context.Background(), strings.Split(*arches, ","), *packages); err != nil {
 		fmt.Fprintln(os.Stderr, "size:", err)
 		os.Exit(1)
 	}
@@ -33,7 +34,7 @@ func main() {
 // sizes are bytes of the stripped binary by module or package.
 type sizes map[string]float64
 
-func run(arches []string, byPackage bool) error {
+func run(ctx context.Context, arches []string, byPackage bool) error {
 	dir, err := os.MkdirTemp("", "edge-eventer-size.")
 	if err != nil {
 		return err
@@ -41,7 +42,7 @@ func run(arches []string, byPackage bool) error {
 	defer func() { _ = os.RemoveAll(dir) }()
 	columns := make([]sizes, len(arches))
 	for i, arch := range arches {
-		if columns[i], err = measure(dir, arch, byPackage); err != nil {
+		if columns[i], err = measure(ctx, dir, arch, byPackage); err != nil {
 			return fmt.Errorf("%s: %w", arch, err)
 		}
 	}
@@ -76,16 +77,16 @@ func run(arches []string, byPackage bool) error {
 }
 
 // measure builds for one architecture and adds up.
-func measure(dir, arch string, byPackage bool) (sizes, error) {
+func measure(ctx context.Context, dir, arch string, byPackage bool) (sizes, error) {
 	env := append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+strings.TrimSuffix(arch, "v7"), "GOARM=7")
 	binary := filepath.Join(dir, arch)
 	// -w leaves the symbols and drops DWARF.
-	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-w", "-o", binary, "./cmd/edge-eventer")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-w", "-o", binary, "./cmd/edge-eventer")
 	build.Env = env
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build: %w\n%s", err, out)
 	}
-	modules, err := modulesOf(env)
+	modules, err := modulesOf(ctx, env)
 	if err != nil {
 		return nil, err
 	}
@@ -140,8 +141,8 @@ func measure(dir, arch string, byPackage bool) (sizes, error) {
 }
 
 // modulesOf maps each linked package to the module that brings it; for the standard library to its top folder.
-func modulesOf(env []string) (map[string]string, error) {
-	list := exec.Command("go", "list", "-deps", "-f", `{{.ImportPath}} {{with .Module}}{{.Path}}{{end}}`, "./cmd/edge-eventer")
+func modulesOf(ctx context.Context, env []string) (map[string]string, error) {
+	list := exec.CommandContext(ctx, "go", "list", "-deps", "-f", `{{.ImportPath}} {{with .Module}}{{.Path}}{{end}}`, "./cmd/edge-eventer")
 	list.Env = env
 	out, err := list.Output()
 	if err != nil {
