@@ -52,7 +52,7 @@ func readTrace(r io.Reader, home string) ([]op, error) {
 	scanner := bufio.NewReaderSize(r, 1<<20)
 	for {
 		line, err := scanner.ReadString('\n')
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return ops, nil
 		}
 		if err != nil {
