@@ -110,7 +110,7 @@ func doublePercent(str string) string {
 	return strings.ReplaceAll(str, "%", "%%")
 }
 
-// TODO: It would be nice if ExecError was more broken down, but
+// It would be nice if ExecError was more broken down, but
 // the way ErrorContext embeds the template name makes the
 // processing too clumsy.
 

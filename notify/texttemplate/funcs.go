@@ -35,7 +35,7 @@ type FuncMap map[string]any
 // builtins returns the FuncMap.
 // It is not a global variable so the linker can dead code eliminate
 // more when this isn't called. See golang.org/issue/36021.
-// TODO: revert this back to a global map once golang.org/issue/2559 is fixed.
+// Go means to revert this back to a global map once golang.org/issue/2559 is fixed.
 func builtins() FuncMap {
 	return FuncMap{
 		"and":      and,
@@ -396,7 +396,7 @@ func not(arg reflect.Value) bool {
 
 // Comparison.
 
-// TODO: Perhaps allow comparison between signed and unsigned integers.
+// Perhaps allow comparison between signed and unsigned integers.
 
 var (
 	errBadComparisonType = errors.New("invalid type for comparison")
