@@ -252,7 +252,7 @@ func TestNoFlippedBitOfABranchPageReachesBbolt(t *testing.T) {
 		t.Fatal(err, found.cause)
 	}
 	r := seeded(t)
-	step, flips := 1, 0
+	step, flips := 4, 0
 	if testing.Short() {
 		step = 32
 	}
