@@ -162,16 +162,11 @@ func newPageFile(r io.ReaderAt, size, pageSize int64, pages uint64) *pageFile {
 	return &pageFile{r: r, size: size, pageSize: pageSize, pages: pages, seen: make([]uint64, inFile/64+1)}
 }
 
-// blame notes that the file is not sound, where no entry is missing.
-func (f *pageFile) blame(cause error) {
+// lose notes that entries of the range may be missing.
+func (f *pageFile) lose(lost keyRange, cause error) {
 	if f.cause == nil {
 		f.cause = cause
 	}
-}
-
-// lose notes that entries of the range may be missing.
-func (f *pageFile) lose(lost keyRange, cause error) {
-	f.blame(cause)
 	if len(f.lost) >= maxLost {
 		f.lost = []keyRange{{}}
 		return
@@ -234,6 +229,15 @@ func (f *pageFile) load(id uint64, depth int) ([]byte, error) {
 	return page, nil
 }
 
+// unload forgets that the page was seen.
+func (f *pageFile) unload(page []byte) {
+	id := binary.LittleEndian.Uint64(page)
+	for last := id + uint64(binary.LittleEndian.Uint32(page[12:])); id <= last; id++ {
+		f.seen[id/64] &^= 1 << (id % 64)
+		f.used--
+	}
+}
+
 // visit is called with each entry. The slices are valid during the call. An error means that the entry is damaged.
 type visit func(key, value []byte) error
 
@@ -253,7 +257,7 @@ func (f *pageFile) walk(m meta, v visit) {
 		}
 		found = true
 		if id := binary.LittleEndian.Uint64(value); id != 0 {
-			f.node(id, keyRange{}, nil, 1, v)
+			f.node(pageReference{id: id}, keyRange{}, 1, v)
 		} else {
 			f.leaf(value[bucketHeaderLen:], keyRange{}, 0, v)
 		}
@@ -264,35 +268,54 @@ func (f *pageFile) walk(m meta, v visit) {
 	}
 }
 
-// node visits the entries below a page. The range that it must keep to begins where its left neighbour's ends, so that a
-// key of a branch page that lost a bit hides no entry. The key itself, first, must be the first one of the page, or nil for
-// the root: bbolt panics over a page that begins below it, and when it writes a page that begins above it, it puts a second
-// reference to that page beside the first. So any other key is damage, although nothing is lost.
-func (f *pageFile) node(id uint64, within keyRange, first []byte, depth int, v visit) {
-	page, err := f.load(id, depth)
+// pageReference is how a branch page leads to another: by the key that the page must begin with; nil for the root. Should it begin
+// with another, entries may be missing from lostFrom on, where the page before begins.
+type pageReference struct {
+	id              uint64
+	first, lostFrom []byte
+}
+
+// node visits the entries below a page. One that does not begin with the key that leads to it is not visited: either the key lost
+// a bit, or the page number, which may then be that of an old copy. bbolt panics over a page that begins below its key, and puts a
+// second reference to one that begins above it into the tree. Rescue looks at what lies in such a range page by page.
+func (f *pageFile) node(r pageReference, within keyRange, depth int, v visit) {
+	page, err := f.load(r.id, depth)
 	if err != nil {
 		f.lose(within, err)
 		return
 	}
-	if binary.LittleEndian.Uint16(page[8:]) == leafFlag {
-		f.leaf(page, within, 0, func(key, value []byte) error {
-			f.begins(id, key, first)
-			first = nil
-			return v(key, value)
-		})
+	isLeaf := binary.LittleEndian.Uint16(page[8:]) == leafFlag
+	if key := firstKey(page, isLeaf); r.first != nil && !bytes.Equal(key, r.first) {
+		f.unload(page)
+		f.lose(keyRange{r.lostFrom, within.to}, fmt.Errorf("%w: page %d does not begin with the key that leads to it", errMalformed, r.id))
 		return
 	}
-	f.branch(page, within, first, depth, v)
+	if isLeaf {
+		f.leaf(page, within, 0, v)
+		return
+	}
+	f.branch(page, within, depth, v)
 }
 
-func (f *pageFile) begins(id uint64, key, first []byte) {
-	if first != nil && !bytes.Equal(key, first) {
-		f.blame(fmt.Errorf("%w: page %d does not begin with the key that leads to it", errMalformed, id))
+// firstKey returns the first key of a page, or nil if it has none.
+func firstKey(page []byte, isLeaf bool) []byte {
+	at := pageHeaderLen
+	if isLeaf {
+		at += 4
 	}
+	if binary.LittleEndian.Uint16(page[10:]) == 0 {
+		return nil
+	}
+	from := uint64(pageHeaderLen) + uint64(binary.LittleEndian.Uint32(page[at:]))
+	to := from + uint64(binary.LittleEndian.Uint32(page[at+4:]))
+	if to > uint64(len(page)) {
+		return nil
+	}
+	return page[from:to]
 }
 
 // branch visits the children of a branch page. Each must keep to the range between its key and the next.
-func (f *pageFile) branch(page []byte, within keyRange, first []byte, depth int, v visit) {
+func (f *pageFile) branch(page []byte, within keyRange, depth int, v visit) {
 	id := binary.LittleEndian.Uint64(page)
 	count := int(binary.LittleEndian.Uint16(page[10:]))
 	key := func(i int) ([]byte, uint64, bool) {
@@ -341,9 +364,8 @@ func (f *pageFile) branch(page []byte, within keyRange, first []byte, depth int,
 			continue
 		}
 		k, child, _ := key(i)
-		childFirst := k
+		reference := pageReference{id: child, first: k, lostFrom: from}
 		if i == 0 {
-			f.begins(id, k, first)
 			k = within.from
 		}
 		from = k
@@ -356,7 +378,7 @@ func (f *pageFile) branch(page []byte, within keyRange, first []byte, depth int,
 			}
 		}
 		// The child is loaded into the buffer of the next depth, so page stays.
-		f.node(child, keyRange{k, to}, childFirst, depth+1, v)
+		f.node(reference, keyRange{k, to}, depth+1, v)
 	}
 }
 
