@@ -245,7 +245,8 @@ func (in *intake) hurry(b *batch) bool {
 
 // commitBy returns when a change should be on disk, and whether it is news to anyone. News has to be there when the next
 // message leaves, since new incidents share one; a repeat only changes counts of an incident that is on disk, and has to be
-// there when that incident is told; so has what a receiver with a record for each event gets. A due time in the past is no reason to hurry: it waits for a link or a receiver.
+// there when that incident is told; so has what a receiver with a record for each event gets. A due time in the past is no
+// reason to hurry: it waits for a link or a receiver.
 func (in *intake) commitBy(c *arrival) (by time.Time, news bool) {
 	in.rules.RLock()
 	defer in.rules.RUnlock()
