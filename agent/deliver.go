@@ -59,7 +59,8 @@ type delivery struct {
 	// More than digestAfter incidents that are due, or several of which one is overdue by digestAge, become a digest.
 	digestAfter int
 	digestAge   time.Duration
-	// sendResolved says that the next message names incidents that are over.
+	// sendResolved says that the next message names incidents that are over. Where maxOver of them gather first, they are
+	// forgotten without a word, as all are without it.
 	sendResolved bool
 	logger       *slog.Logger
 	// link is the way out; nil: it is not looked at. budget says how much may be sent; nil: everything.
@@ -368,9 +369,11 @@ func (d *delivery) attempt(ctx, sendCtx context.Context, w *waiting) time.Durati
 		_ = d.link.Wait(ctx)
 		return 0
 	}
-	if pause := rush(time.Now()); pause > 0 && d.receiver.Limits().AvoidHalfHours {
-		d.state(stateWaiting, time.Now().Add(pause))
-		return pause
+	if d.receiver.Limits().AvoidHalfHours {
+		if pause := rush(time.Now()); pause > 0 {
+			d.state(stateWaiting, time.Now().Add(pause))
+			return pause
+		}
 	}
 	d.state(stateWaiting, time.Time{})
 	for _, limit := range d.limits {

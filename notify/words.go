@@ -133,10 +133,10 @@ func (w *words) over(incidents []Incident) string {
 		in := &incidents[i]
 		name := strings.Join(filled(nameText(in.Reason, 64), subject(in), w.observed(in)), " ")
 		if i > 0 {
-			name = ", " + name
+			name = w.separator + name
 		}
 		if len(text)+len(name) > maxResolved {
-			return text + ", " + fmt.Sprintf(w.more, len(incidents)-i)
+			return text + w.separator + fmt.Sprintf(w.more, len(incidents)-i)
 		}
 		text += name
 	}

@@ -5,7 +5,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -121,17 +120,6 @@ func benchDisk(t *testing.T, cluster *clustertest.Cluster, name string, rate int
 		float64(after.bytes-before.bytes)/n, 2*float64(commits)/n, info.Size()>>10)
 }
 
-// freeAddress returns a loopback address that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
-}
-
 // use asks the kernel and the agent.
 func use(t *testing.T, p *process, listen string) diskUse {
 	t.Helper()
@@ -139,30 +127,31 @@ func use(t *testing.T, p *process, listen string) diskUse {
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, rest, _ := strings.Cut(string(data), "\nwrite_bytes: ")
+	line, _, _ := strings.Cut(rest, "\n")
+	bytes, err := strconv.ParseInt(line, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	commits, err := metric(listen, "edge_eventer_fsync_duration_seconds_count")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return diskUse{bytes, commits}
+}
+
+// metric asks the agent for a metric, which is named as it stands in the exposition, with its labels.
+func metric(listen, name string) (int64, error) {
 	response, err := http.Get("http://" + listen + "/metrics")
 	if err != nil {
-		t.Fatal(err)
+		return 0, err
 	}
 	defer func() { _ = response.Body.Close() }()
-	metrics, err := io.ReadAll(response.Body)
+	text, err := io.ReadAll(response.Body)
 	if err != nil {
-		t.Fatal(err)
+		return 0, err
 	}
-	number := func(text, name string) int64 {
-		for line := range strings.Lines(text) {
-			if v, ok := strings.CutPrefix(line, name); ok {
-				n, err := strconv.ParseInt(strings.TrimSpace(v), 10, 64)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return n
-			}
-		}
-		t.Fatalf("no %s in\n%s", name, text)
-		return 0
-	}
-	return diskUse{
-		bytes:   number(string(data), "write_bytes: "),
-		commits: number(string(metrics), "edge_eventer_fsync_duration_seconds_count "),
-	}
+	_, rest, _ := strings.Cut(string(text), "\n"+name+" ")
+	line, _, _ := strings.Cut(rest, "\n")
+	return strconv.ParseInt(line, 10, 64)
 }

@@ -90,22 +90,11 @@ func benchIntake(t *testing.T, name string, events int, kubeconfig, fold string)
 
 // committedEvents asks the agent; 0 while it does not answer.
 func committedEvents(listen string) int {
-	response, err := http.Get("http://" + listen + "/metrics")
+	n, err := metric(listen, `edge_eventer_events_total{result="committed"}`)
 	if err != nil {
 		return 0
 	}
-	defer func() { _ = response.Body.Close() }()
-	var text bytes.Buffer
-	if _, err := text.ReadFrom(response.Body); err != nil {
-		return 0
-	}
-	_, rest, _ := strings.Cut(text.String(), `edge_eventer_events_total{result="committed"} `)
-	line, _, _ := strings.Cut(rest, "\n")
-	n, err := strconv.Atoi(line)
-	if err != nil {
-		return 0
-	}
-	return n
+	return int(n)
 }
 
 // cpuSeconds returns user and system time of the process so far.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -93,12 +92,7 @@ func TestFullDiskLosesNothingAndTheAgentRecovers(t *testing.T) {
 // TestStatusSaysWhyTheSpoolCannotBeOpened starts the agent with its spool on a read-only file system: there is no socket to ask then,
 // and the HTTP port knows why.
 func TestStatusSaysWhyTheSpoolCannotBeOpened(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	_ = listener.Close()
+	address := freeAddress(t)
 	d := newDesk(t, stdoutReceiver)
 	text, err := os.ReadFile(d.config)
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/clustertest"
 )
@@ -109,20 +108,5 @@ receivers:
 	report("messages of 1 MiB")
 	if n := m.largestRequest.Load(); n > 1<<20 {
 		t.Errorf("a request of %d bytes", n)
-	}
-}
-
-// until polls what another process does.
-func until(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	timeout := time.After(time.Minute)
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-timeout:
-			t.Fatalf("after a minute: not yet: %s", what)
-		}
 	}
 }

@@ -238,7 +238,7 @@ func TestStatusSaysWhatToDo(t *testing.T) {
 	var p painter
 	text := strings.Join(strings.Fields(p.status(&s)), " ")
 	for _, want := range []string{
-		"> the API server keeps events for an hour by default", "> make room on the disk of /var/lib/edge-eventer/spool.db",
+		"> the API server keeps events for an hour by default", "> events wait in the API server, an hour by default, until /var/lib/edge-eventer/spool.db can be written",
 		"> 7 events wait on disk for ops; after the repair: edge-eventer spool retry --receiver ops",
 		"> nothing is lost until the spool is full", "link down, no default route", "fsync 12 ms, max 2500 ms",
 		"5s ago ops 20 91 receiver refuses ×12 in 59m55s", "2h00m ago ops 1 1 delivered, digest",

@@ -73,7 +73,7 @@ func TestConfigMapIsReloadedWhenTheKubeletSwapsIt(t *testing.T) {
 
 	m.swap(first + "typo: 1\n")
 	b.agent.signal(syscall.SIGHUP)
-	b.until("the status says that the file was refused", func() bool { return !b.status().Config.Refused.IsZero() })
+	until(b.t, "the status says that the file was refused", func() bool { return !b.status().Config.Refused.IsZero() })
 	if s := b.status(); !strings.Contains(s.Config.Mistakes, "typo: unknown key") || s.Receivers[0].Name != "operators" {
 		t.Errorf("after a bad file: %q, receivers %+v", s.Config.Mistakes, s.Receivers)
 	}
@@ -85,7 +85,7 @@ func TestConfigMapIsReloadedWhenTheKubeletSwapsIt(t *testing.T) {
 	m.swap(first)
 	away.setDown(false)
 	b.agent.signal(syscall.SIGHUP)
-	b.until("the old receiver has its queue again and all is delivered", func() bool {
+	until(b.t, "the old receiver has its queue again and all is delivered", func() bool {
 		s := b.status()
 		return len(s.Receivers) == 1 && s.Receivers[0].Name == "ops" && s.Receivers[0].Untold == 0 && s.Config.Refused.IsZero()
 	})

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/control"
 )
@@ -31,7 +30,7 @@ func runBeside(t *testing.T, d *desk) *beside {
 	}
 	b := &beside{t: t, agent: startAgent(t, d.config), config: d.config, binary: binary}
 	b.agent.waitForLog("cannot sign in to the cluster")
-	b.until("the control socket answers", func() bool {
+	until(b.t, "the control socket answers", func() bool {
 		_, err := os.Stat(control.SocketPath(d.spool))
 		return err == nil
 	})
@@ -62,21 +61,6 @@ func (b *beside) status() control.Status {
 		b.t.Fatalf("status: exit code %d, %v\n%s%s", code, err, out, errOut)
 	}
 	return s
-}
-
-// until waits for a condition that only asking can show.
-func (b *beside) until(what string, done func() bool) {
-	b.t.Helper()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	timeout := time.After(time.Minute)
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-timeout:
-			b.t.Fatalf("a minute later it is still not so that %s", what)
-		}
-	}
 }
 
 // queue returns the entries of ops as export prints them.
@@ -148,7 +132,7 @@ func TestSpoolCommandsWorkBesideTheRunningAgent(t *testing.T) {
 	if out, errOut, code := b.command("", "spool", "retry", "--receiver", "ops"); code != exitOK || out != "1 incidents with 2 events are due now\n" {
 		t.Errorf("retry: exit code %d: %s%s", code, out, errOut)
 	}
-	b.until("what waited and the dead letter "+dead.ID[:8]+" are delivered", func() bool {
+	until(b.t, "what waited and the dead letter "+dead.ID[:8]+" are delivered", func() bool {
 		r := b.status().Receivers[0]
 		return r.Untold == 0 && r.Dead == 0 && r.Delivered >= 6
 	})

@@ -193,7 +193,8 @@ func hints(s *control.Status) []string {
 		hints = append(hints, "the API server keeps events for an hour by default: what is younger when it is back is not lost")
 	}
 	if !s.Spool.BlockedSince.IsZero() {
-		hints = append(hints, "make room on the disk of "+s.Spool.Path+"; events wait in the API server, an hour by default")
+		// Why it cannot be written is said above: a full disk, a read-only one, or a spool that makes room by itself.
+		hints = append(hints, "events wait in the API server, an hour by default, until "+s.Spool.Path+" can be written")
 	}
 	for _, r := range s.Receivers {
 		if !r.RefusedSince.IsZero() {
