@@ -16,10 +16,11 @@ type builder struct {
 	tx    *Tx
 }
 
-// batchPuts and batchBytes bound a transaction of the builder.
+// batchPuts and batchBytes bound a transaction of the builder, which fills pages fuller than others do: nothing comes between.
 const (
-	batchPuts  = 512
-	batchBytes = 512 << 10
+	batchPuts          = 512
+	batchBytes         = 512 << 10
+	builderFillPercent = 0.97
 )
 
 func newPath(path string) string { return path + ".new" }
@@ -77,7 +78,7 @@ func (b *builder) next() (*Tx, error) {
 		return nil, err
 	}
 	b.tx = &Tx{spool: b.spool, btx: btx, writable: true, bucket: btx.Bucket([]byte(bucketName))}
-	b.tx.bucket.FillPercent = 0.97
+	b.tx.bucket.FillPercent = builderFillPercent
 	b.tx.totals, b.tx.totalsLoaded, b.tx.totalsDirty = last, true, true
 	return b.tx, nil
 }
@@ -231,57 +232,4 @@ func (s *Spool) shrink(size int64) error {
 			return s.closeDB()
 		}
 	}
-}
-
-// compact copies all entries into a new file and puts it in place.
-func (s *Spool) compact() error {
-	file, err := s.options.OpenFile(s.options.Path, os.O_RDONLY, 0)
-	if err != nil {
-		return fmt.Errorf("compact: %w", classify(err))
-	}
-	defer func() { _ = file.Close() }()
-	info, err := file.Stat()
-	if err != nil {
-		return fmt.Errorf("compact: %w", err)
-	}
-	metas, why := readMetas(file)
-	if len(metas) == 0 {
-		return fmt.Errorf("compact: %w", why)
-	}
-	b, err := newBuilder(s.options)
-	if err != nil {
-		return err
-	}
-	var failure error
-	pages := newPageFile(file, info.Size(), metas[0].pageSize, metas[0].pages)
-	pages.walk(metas[0], func(key, value []byte) error {
-		if failure == nil && key[0] != kindFormat {
-			failure = b.copy(key, value)
-		}
-		return nil
-	})
-	if err := errors.Join(failure, pages.cause); err != nil {
-		return b.fail(err)
-	}
-	if err := b.finish(); err != nil {
-		return err
-	}
-	return s.replace()
-}
-
-// copy puts an entry as it is.
-func (b *builder) copy(key, value []byte) error {
-	tx, err := b.next()
-	if err != nil {
-		return err
-	}
-	if key[0] == kindTotals {
-		payload, err := unseal(key, value)
-		if err == nil {
-			tx.totals, err = decodeTotals(payload)
-		}
-		return err
-	}
-	_, err = tx.put(key, append([]byte{}, value...))
-	return err
 }

@@ -224,29 +224,11 @@ func (s *Spool) makeRoom() {
 			}
 		case errors.Is(err, berrors.ErrMaxSizeReached) && !compacted:
 			compacted = true
-			if s.defragment() != nil {
+			if s.compactOpen() != nil {
 				return
 			}
 		default:
 			return
 		}
 	}
-}
-
-// defragment compacts the open file. If it fails the old file stays, and is open again or will be by the next call.
-func (s *Spool) defragment() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	err := s.closeDB()
-	if err == nil {
-		err = s.compact()
-	}
-	if openErr := s.openDB(s.options.Path, s.options.MaxBytes); openErr != nil {
-		s.broken.CompareAndSwap(nil, &breakage{})
-		err = errors.Join(err, openErr)
-	}
-	if err == nil {
-		s.compactions++
-	}
-	return err
 }

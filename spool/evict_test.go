@@ -263,7 +263,7 @@ func TestCompactionOfTheOpenFileKeepsEverything(t *testing.T) {
 	var before, after snapshot
 	h.view(func(tx *Tx) { before = describe(tx) })
 	h.writer.Lock()
-	err := h.defragment()
+	err := h.compactOpen()
 	h.writer.Unlock()
 	if err != nil {
 		t.Fatal(err)

@@ -149,14 +149,15 @@ func (tx *Tx) forgetOldest(n int) error {
 	return nil
 }
 
-// Entries per ledger page, and pages that one Sweep may change: 2 MiB written at most and 4 MiB of memory while it lasts.
-const (
-	entriesPerPage = 64
-	maxSweepPages  = 512
-)
+// entriesPerPage is how many ledger entries fill 4 KiB.
+const entriesPerPage = 64
+
+// maxSweepPages is how many stretches of 4 KiB one Sweep may change: 1 MiB with the default, and twice as much where pages are half
+// full. More would not fit beside a full spool, and records would be evicted for it.
+func (s *Spool) maxSweepPages() int { return int(s.options.MaxBytes / 16 / 4096) }
 
 // Sweep removes the entries of the namespace, "" being all, for which alive says no, and returns how many it removed. One
-// call changes at most 512 pages of the ledger, which hold 32,000 entries; what is left is for the next call.
+// call changes a sixteenth of MaxBytes, which holds 16,000 entries with the default; what is left is for the next call.
 func (tx *Tx) Sweep(namespace string, alive func(EventKey) bool) (int, error) {
 	removed, pages, sincePage := 0, 0, entriesPerPage
 	hash := namespaceHash(namespace)
@@ -176,7 +177,7 @@ func (tx *Tx) Sweep(namespace string, alive func(EventKey) bool) (int, error) {
 			continue
 		}
 		if sincePage >= entriesPerPage {
-			if pages == maxSweepPages {
+			if pages == tx.spool.maxSweepPages() {
 				break
 			}
 			pages++

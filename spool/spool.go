@@ -101,8 +101,10 @@ type Spool struct {
 	bulk bool
 	// shrinking is set while a file that is too large is made smaller: it may grow meanwhile. Guarded by writer.
 	shrinking bool
-	// compactions counts those that fragmentation made necessary. Guarded by writer.
+	// compactions counts those of the open file, unlooked is how many bytes commits write before the next is thought of. Guarded by
+	// writer.
 	compactions int
+	unlooked    int64
 	// commit is (*bbolt.Tx).Commit except in tests.
 	commit func(*bbolt.Tx) error
 
@@ -304,6 +306,10 @@ func (s *Spool) Update(fn func(*Tx) error) error {
 	if err := s.mend(); err != nil {
 		return err
 	}
+	s.compactIfSparse()
+	if err := s.mend(); err != nil {
+		return err
+	}
 	err := s.update(fn)
 	if errors.Is(err, berrors.ErrMaxSizeReached) {
 		s.makeRoom()
@@ -367,8 +373,9 @@ func (s *Spool) update(fn func(*Tx) error) (err error) {
 		s.failedCommit(meta, offset)
 		return fmt.Errorf("commit: %w", classify(err))
 	}
+	stats := btx.Stats()
+	s.unlooked = max(0, s.unlooked-stats.GetPageAlloc())
 	if s.options.Synced != nil {
-		stats := btx.Stats()
 		s.options.Synced(stats.GetWriteTime())
 	}
 	s.measure()

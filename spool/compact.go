@@ -1,0 +1,143 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"os"
+)
+
+// compactEvery is how many times what is in use has to be written by commits before a compaction is thought of again: looking
+// reads the whole file, and a compaction writes what it holds once, so that compactions add at most half to what is written.
+const compactEvery = 2
+
+// worthCompacting is how many bytes a compaction must free: three sixteenths of MaxBytes. The full ledger of a dense file takes
+// 38 % of MaxBytes, so that records always have a sixth of it, while the pages of records alone, three quarters full, are left
+// as they are.
+func (s *Spool) worthCompacting() int64 { return s.options.MaxBytes / 16 * 3 }
+
+// compactIfSparse compacts the open file where records would be evicted soon although entries could lie closer. bbolt joins
+// pages only below a quarter, so that a ledger from whose pages events went in no order takes twice the room it
+// needs. The caller holds writer.
+func (s *Spool) compactIfSparse() {
+	if s.db == nil || s.unlooked > 0 {
+		return
+	}
+	used := s.usedBytes.Load()
+	if used <= s.highWater()-s.options.MaxBytes/16 {
+		return
+	}
+	s.unlooked = compactEvery * used
+	dense, err := s.denseBytes()
+	if err != nil {
+		s.broken.CompareAndSwap(nil, &breakage{err: fmt.Errorf("%w: %w", ErrDamaged, err)})
+		return
+	}
+	if used-dense >= s.worthCompacting() {
+		// Without room for a second file everything stays as it is, and the oldest are evicted.
+		_ = s.compactOpen()
+	}
+}
+
+// denseBytes is what would be in use after a compaction, to a few pages: each leaf filled as the builder fills it.
+func (s *Spool) denseBytes() (int64, error) {
+	info, err := s.file.Stat()
+	if err != nil {
+		return 0, fmt.Errorf("size of the spool: %w", err)
+	}
+	metas, why := readMetas(s.file)
+	if len(metas) == 0 {
+		return 0, why
+	}
+	pageSize := metas[0].pageSize
+	full := int64(float64(pageSize) * builderFillPercent)
+	var leaves, page, entries int64
+	pages := newPageFile(s.file, info.Size(), pageSize, metas[0].pages)
+	pages.walk(metas[0], func(key, value []byte) error {
+		size := int64(elementLen + len(key) + len(value))
+		// bbolt puts two entries on a page at least, however long it becomes.
+		if entries >= 2 && page+size > full {
+			leaves += (page + pageSize - 1) / pageSize
+			page, entries = 0, 0
+		}
+		if entries == 0 {
+			page = pageHeaderLen
+		}
+		page += size
+		entries++
+		return nil
+	})
+	leaves += (page + pageSize - 1) / pageSize
+	// Two meta pages, the root, and a branch for some fifty leaves.
+	return (leaves + leaves/50 + 4) * pageSize, pages.cause
+}
+
+// compactOpen compacts the open file. If it fails the old file stays, and is open again or will be by the next call.
+func (s *Spool) compactOpen() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.closeDB()
+	if err == nil {
+		err = s.compact()
+	}
+	if openErr := s.openDB(s.options.Path, s.options.MaxBytes); openErr != nil {
+		s.broken.CompareAndSwap(nil, &breakage{})
+		err = errors.Join(err, openErr)
+	}
+	if err == nil {
+		s.compactions++
+	}
+	return err
+}
+
+// compact copies all entries into a new file and puts it in place.
+func (s *Spool) compact() error {
+	file, err := s.options.OpenFile(s.options.Path, os.O_RDONLY, 0)
+	if err != nil {
+		return fmt.Errorf("compact: %w", classify(err))
+	}
+	defer func() { _ = file.Close() }()
+	info, err := file.Stat()
+	if err != nil {
+		return fmt.Errorf("compact: %w", err)
+	}
+	metas, why := readMetas(file)
+	if len(metas) == 0 {
+		return fmt.Errorf("compact: %w", why)
+	}
+	b, err := newBuilder(s.options)
+	if err != nil {
+		return err
+	}
+	var failure error
+	pages := newPageFile(file, info.Size(), metas[0].pageSize, metas[0].pages)
+	pages.walk(metas[0], func(key, value []byte) error {
+		if failure == nil && key[0] != kindFormat {
+			failure = b.copy(key, value)
+		}
+		return nil
+	})
+	if err := errors.Join(failure, pages.cause); err != nil {
+		return b.fail(err)
+	}
+	if err := b.finish(); err != nil {
+		return err
+	}
+	return s.replace()
+}
+
+// copy puts an entry as it is.
+func (b *builder) copy(key, value []byte) error {
+	tx, err := b.next()
+	if err != nil {
+		return err
+	}
+	if key[0] == kindTotals {
+		payload, err := unseal(key, value)
+		if err == nil {
+			tx.totals, err = decodeTotals(payload)
+		}
+		return err
+	}
+	_, err = tx.put(key, append([]byte{}, value...))
+	return err
+}

@@ -1,0 +1,109 @@
+package spool
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+)
+
+// churn lets the ledger hold n events of which, in each of the rounds, some new ones are taken and as many, of no certain age,
+// forgotten. It ends with the pages as far apart as a cluster in trouble leaves them.
+func (h *house) churn(r *rand.Rand, n, rounds int) {
+	h.t.Helper()
+	alive := make([]int, 0, n)
+	next := 0
+	for range rounds {
+		h.update(func(tx *Tx) error {
+			for range 10 {
+				if len(alive) == n {
+					i := r.IntN(n)
+					if err := tx.Forget(eventID(alive[i])); err != nil {
+						return err
+					}
+					alive[i] = alive[n-1]
+					alive = alive[:n-1]
+				}
+				alive = append(alive, next)
+				if err := tx.Take(eventID(next), Taken{uint64(next), 1}); err != nil {
+					return err
+				}
+				next++
+			}
+			return nil
+		})
+	}
+	h.view(func(tx *Tx) {
+		for _, i := range alive {
+			if _, ok := tx.Taken(eventID(i)); !ok {
+				h.t.Fatalf("event %d of %d is forgotten", i, next)
+			}
+		}
+	})
+}
+
+// In a soak of 48 minutes a ledger of pages that were half empty drove out records, and then its own entries.
+func TestSparseLedgerDrivesNothingOut(t *testing.T) {
+	r := seeded(t)
+	h := newHouse(t, Options{MaxBytes: 1 << 20})
+	for i := range 100 {
+		h.update(func(tx *Tx) error {
+			return tx.Queue("ops").Put(Record{Key: fmt.Append(nil, i), Untold: 1, Body: make([]byte, 1000)})
+		})
+	}
+	h.churn(r, int(h.maxLedger())-100, 6000)
+	records, lost := totalsOf(h)
+	file, used := h.Size()
+	t.Logf("file %d, used %d, %d records, %d lost, %d ledger entries, %d compactions", file, used, records, lost, h.ledgerLen(), h.compactions)
+	if records != 100 || lost != 0 {
+		t.Errorf("%d records, %d lost", records, lost)
+	}
+	if h.compactions == 0 {
+		t.Error("nothing was compacted: the test shows nothing")
+	}
+}
+
+// A file whose pages are full gains nothing by a compaction, however long it stays at its bound.
+func TestFullFileIsNotCompactedInVain(t *testing.T) {
+	h := newHouse(t, Options{MaxBytes: 1 << 20})
+	for i := range 3000 {
+		h.update(func(tx *Tx) error {
+			return tx.Queue("ops").Put(Record{Key: fmt.Appendf(nil, "%08d", i), Untold: 1, Body: make([]byte, 400)})
+		})
+	}
+	if _, lost := totalsOf(h); lost == 0 {
+		t.Error("nothing was evicted: the test shows nothing")
+	}
+	if h.compactions != 0 {
+		t.Errorf("%d compactions", h.compactions)
+	}
+}
+
+func TestDenseBytesIsWhatACompactionLeaves(t *testing.T) {
+	r := seeded(t)
+	for _, size := range []int{0, 100, 700, 1500, 2100, 5000} {
+		h := newHouse(t, Options{MaxBytes: 4 << 20})
+		h.churn(r, 3000, 600)
+		h.update(func(tx *Tx) error {
+			for i := range min(400, 1<<20/(size+1)) {
+				if err := tx.Queue("ops").Put(Record{Key: fmt.Append(nil, i), Body: make([]byte, size)}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		h.writer.Lock()
+		want, err := h.denseBytes()
+		if err == nil {
+			err = h.compactOpen()
+		}
+		h.writer.Unlock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, used := h.Size()
+		t.Logf("bodies of %d: %d bytes in use, %d foretold", size, used, want)
+		if diff := max(used-want, want-used); diff > used/16 {
+			t.Errorf("bodies of %d: %d bytes in use, %d foretold", size, used, want)
+		}
+	}
+}
