@@ -27,7 +27,7 @@ import (
 func main() {
 	cuts := flag.Int("cuts", 1000, "how many power cuts")
 	seed := flag.Uint64("seed", 0, "seed of the work and of the cuts; 0: a random one")
-	transactions := flag.Int("transactions", 400, "how many transactions are recorded")
+	transactions := flag.Int("transactions", 2000, "how many transactions are recorded")
 	child := flag.String("child", "", "do the work on the spool at this `PATH`, and nothing else")
 	flag.Parse()
 	if *child != "" {
@@ -125,8 +125,14 @@ func cutAll(dir string, ops []op, cuts int, seed uint64, transactions int) ([]ou
 	}
 	random := rand.New(rand.NewPCG(seed, 1))
 	points := make([]int, cuts)
+	compactions := compactionsOf(ops)
 	for i := range points {
 		points[i] = first + 1 + random.IntN(len(ops)-first-1)
+		if i%4 == 0 && len(compactions) > 0 {
+			// A compaction is a few dozen of many thousand operations.
+			at := compactions[random.IntN(len(compactions))] - 60 + random.IntN(80)
+			points[i] = min(max(at, first+1), len(ops)-1)
+		}
 	}
 	slices.Sort(points)
 	d := newDisk()
@@ -162,6 +168,16 @@ func cutAll(dir string, ops []op, cuts int, seed uint64, transactions int) ([]ou
 		results = append(results, result)
 	}
 	return results, nil
+}
+
+// compactionsOf returns where a new file took the place of the spool's. The first is the empty file.
+func compactionsOf(ops []op) (at []int) {
+	for i := range ops {
+		if ops[i].kind == renamed {
+			at = append(at, i)
+		}
+	}
+	return at[min(1, len(at)):]
 }
 
 // check opens what a power cut left and compares it with the model after the last commit that returned, and after the one
@@ -206,7 +222,7 @@ func check(path string, models []model, commits int) (o outcome) {
 }
 
 func report(ops []op, results []outcome) error {
-	writes, syncs := 0, 0
+	writes, syncs, compactions := 0, 0, len(compactionsOf(ops))
 	for _, o := range ops {
 		switch o.kind {
 		case written:
@@ -215,7 +231,10 @@ func report(ops []op, results []outcome) error {
 			syncs++
 		}
 	}
-	fmt.Printf("%d writes, %d syncs recorded\n\n", writes, syncs)
+	fmt.Printf("%d writes, %d syncs, %d compactions recorded, to which a fourth of the cuts goes\n\n", writes, syncs, compactions)
+	if compactions == 0 {
+		return errors.New("nothing was compacted: the transactions are too few to show what a cut does to a compaction")
+	}
 	fmt.Println("| power cuts | transaction under way: gone | kept | rescued | committed records lost | ledger ahead | acknowledged again |\n|---|---|---|---|---|---|---|")
 	var failed []outcome
 	for how := range ways {

@@ -14,16 +14,20 @@ import (
 )
 
 const (
-	maxBytes = 1 << 20
+	// maxBytes is so small that a ledger of alive events, of which any may go, makes compactions necessary, and nothing is evicted.
+	maxBytes = 512 << 10
 	queue    = "ops"
 	// backlog is how many records wait before the oldest are acknowledged.
 	backlog = 60
+	// alive is how many events the API server holds before some go.
+	alive = 2500
 )
 
 // step is one transaction.
 type step struct {
 	put         map[int][]byte
 	take        []int
+	forget      []int
 	acknowledge []int
 	position    int
 }
@@ -35,6 +39,8 @@ type model struct {
 	records  map[string]uint32
 	ledger   map[int]bool
 	position string
+	// taken are the events in the ledger, in the order that step draws from.
+	taken []int
 }
 
 func (m *model) has(key string) bool { _, ok := m.records[key]; return ok }
@@ -43,7 +49,8 @@ func (m *model) equal(other *model) bool {
 	return m.position == other.position && maps.Equal(m.records, other.records) && maps.Equal(m.ledger, other.ledger)
 }
 
-// step draws the next transaction: events that come, some that repeat, and the oldest acknowledged now and then.
+// step draws the next transaction: events that come, some that repeat, some that go, and the oldest
+// acknowledged now and then.
 func (m *model) step(random *rand.Rand) *step {
 	s := &step{put: make(map[int][]byte)}
 	body := func(n int) []byte { return bytes.Repeat([]byte{byte(n), byte(random.IntN(256))}, random.IntN(700)) }
@@ -69,6 +76,11 @@ func (m *model) step(random *rand.Rand) *step {
 	for _, n := range s.acknowledge {
 		delete(s.put, n)
 	}
+	for range max(0, min(8, len(m.taken)-alive)) {
+		if n := m.taken[random.IntN(len(m.taken))]; !slices.Contains(s.forget, n) {
+			s.forget = append(s.forget, n)
+		}
+	}
 	s.position = last
 	return s
 }
@@ -80,6 +92,11 @@ func (m *model) apply(s *step) {
 	for _, n := range s.take {
 		m.ledger[n] = true
 	}
+	m.taken = append(m.taken, s.take...)
+	for _, n := range s.forget {
+		delete(m.ledger, n)
+	}
+	m.taken = slices.DeleteFunc(m.taken, func(n int) bool { return slices.Contains(s.forget, n) })
 	for _, n := range s.acknowledge {
 		delete(m.records, fmt.Sprint(n))
 		m.oldest = n
@@ -90,6 +107,7 @@ func (m *model) apply(s *step) {
 
 func (m *model) clone() model {
 	c := *m
+	c.taken = nil
 	c.records, c.ledger = maps.Clone(m.records), maps.Clone(m.ledger)
 	return c
 }
@@ -145,6 +163,11 @@ func (s *step) do(tx *spool.Tx) error {
 	}
 	for _, n := range s.take {
 		if err := tx.Take(eventID(n), spool.Taken{ResourceVersion: uint64(n), Count: 1}); err != nil {
+			return err
+		}
+	}
+	for _, n := range s.forget {
+		if err := tx.Forget(eventID(n)); err != nil {
 			return err
 		}
 	}
