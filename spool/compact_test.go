@@ -76,7 +76,7 @@ func TestSparseLedgerDrivesNothingOut(t *testing.T) {
 // A file whose pages are full gains nothing by a compaction, however long it stays at its bound.
 func TestFullFileIsNotCompactedInVain(t *testing.T) {
 	h := newHouse(t, Options{MaxBytes: 1 << 20})
-	h.fill(3000, 400)
+	h.fill(4000, 200)
 	if _, lost := totalsOf(h); lost == 0 {
 		t.Error("nothing was evicted: the test shows nothing")
 	}
