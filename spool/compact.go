@@ -6,8 +6,8 @@ import (
 	"os"
 )
 
-// compactEvery is how many times what is in use has to be written by commits before a compaction is thought of again: looking
-// reads the whole file, and a compaction writes what it holds once, so that compactions add at most half to what is written.
+// compactEvery is how many times what is in use has to be written by commits before a compaction is thought of again: it reads the
+// whole file and writes what that holds once, so that compactions add at most half to what is written.
 const compactEvery = 2
 
 // worthCompacting is how many bytes a compaction must free: three sixteenths of MaxBytes. The full ledger of a dense file takes
@@ -23,7 +23,7 @@ func (s *Spool) compactIfSparse() {
 		return
 	}
 	used := s.usedBytes.Load()
-	if used <= s.highWater()-s.options.MaxBytes/16 {
+	if used <= s.highWater()-s.options.MaxBytes/16 || s.dense > 0 && used-s.dense < s.worthCompacting() {
 		return
 	}
 	s.unlooked = compactEvery * used
@@ -32,9 +32,12 @@ func (s *Spool) compactIfSparse() {
 		s.broken.CompareAndSwap(nil, &breakage{err: fmt.Errorf("%w: %w", ErrDamaged, err)})
 		return
 	}
+	s.dense = dense
 	if used-dense >= s.worthCompacting() {
 		// Without room for a second file everything stays as it is, and the oldest are evicted.
-		_ = s.compactOpen()
+		if s.compactOpen() == nil {
+			s.dense = s.usedBytes.Load()
+		}
 	}
 }
 

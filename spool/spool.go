@@ -101,10 +101,10 @@ type Spool struct {
 	bulk bool
 	// shrinking is set while a file that is too large is made smaller: it may grow meanwhile. Guarded by writer.
 	shrinking bool
-	// compactions counts those of the open file, unlooked is how many bytes commits write before the next is thought of. Guarded by
-	// writer.
-	compactions int
-	unlooked    int64
+	// compactions counts those of the open file, unlooked is how many bytes commits write before the next is thought of, and dense
+	// about what would be in use after it, 0 if that is not known. Guarded by writer.
+	compactions     int
+	unlooked, dense int64
 	// commit is (*bbolt.Tx).Commit except in tests.
 	commit func(*bbolt.Tx) error
 
@@ -213,7 +213,7 @@ func (s *Spool) openDB(path string, maxBytes int64) (err error) {
 		}
 		return fmt.Errorf("open %s: %w", path, classify(err))
 	}
-	s.db, s.file = db, file
+	s.db, s.file, s.dense = db, file, 0
 	s.limit(false)
 	s.measure()
 	return nil
@@ -375,6 +375,9 @@ func (s *Spool) update(fn func(*Tx) error) (err error) {
 	}
 	stats := btx.Stats()
 	s.unlooked = max(0, s.unlooked-stats.GetPageAlloc())
+	if s.dense > 0 {
+		s.dense += tx.grown
+	}
 	if s.options.Synced != nil {
 		s.options.Synced(stats.GetWriteTime())
 	}
