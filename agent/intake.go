@@ -486,6 +486,10 @@ func (in *intake) takePage(tx *spool.Tx, page watch.Page, t *tally) error {
 	if !listedBefore {
 		options.notBefore = options.at.Add(-in.lookback)
 	}
+	if position, ok := tx.Position(page.Namespace); ok && !page.Replaced {
+		// What is no number knows nothing.
+		options.position, _ = watch.ParseResourceVersion(position)
+	}
 	for i := range page.Events {
 		e := &page.Events[i]
 		alive.add(eventID(e).Key())
@@ -539,6 +543,8 @@ type takeOptions struct {
 	notBefore time.Time
 	// replaced: resourceVersions in the ledger are of another history and only counts can be compared.
 	replaced bool
+	// position: every version up to it was taken. 0: that is not known.
+	position uint64
 }
 
 // take enters one version of an event into the ledger and into the queue of each receiver that wants it.
@@ -551,6 +557,11 @@ func (in *intake) take(tx *spool.Tx, e *notify.Event, options takeOptions, t *ta
 	}
 	observed := uint32(min(uint64(e.Observed()), 1<<32-1))
 	taken, known := tx.Taken(id)
+	if !known && version <= options.position && tx.Forgot(id) {
+		// A list of more events than the ledger has room for would show the others as new each time.
+		t.known++
+		return nil
+	}
 	isNew := newObservations(taken, known, version, observed, options.replaced)
 	if isNew == alreadyTaken && (!options.replaced || taken.ResourceVersion == version) {
 		t.known++

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -150,6 +151,39 @@ func TestLedgerHoldsOnlyWhatTheAPIServerHolds(t *testing.T) {
 			t.Errorf("%d events in the ledger, want 20: one expired, one came", n)
 		}
 		_ = r
+	})
+}
+
+// In a soak of two hours the API server held more events than the ledger, since its datastore was killed now and then, which gave
+// them a new life: each list took those that had no room again.
+func TestListOfMoreEventsThanTheLedgerHoldsIsNoNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := spool.Open(spool.Options{Path: filepath.Join(t.TempDir(), "spool.db"), MaxBytes: 256 << 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := newHouseOn(t, s, map[string]notify.Receiver{"ops": &scripted{}})
+		h.start()
+		defer h.close()
+		now := time.Now()
+		var events []notify.Event
+		for i := range 2500 {
+			e := warning(fmt.Sprintf("web%d", i), 10+i, 1, now)
+			e.CreationTimestamp = now.Add(time.Duration(i/10-250) * time.Second)
+			events = append(events, e)
+		}
+		committed := func() uint64 { return h.intake.stats.committed.Load() }
+		h.list("5000", false, events...)
+		if n := committed(); n != 2500 || h.ledger() >= 2500 {
+			t.Fatalf("%d events committed, %d in the ledger", n, h.ledger())
+		}
+		h.list("5000", false, events...)
+		// One changed, and one came, while nobody watched.
+		events[0].ResourceVersion = "5001"
+		h.list("6000", false, append(events, warning("new", 5002, 1, now))...)
+		if n := committed() - 2500; n != 2 {
+			t.Errorf("%d events of later lists are taken for news, want 2", n)
+		}
 	})
 }
 

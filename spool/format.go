@@ -137,23 +137,31 @@ type totals struct {
 	// rev counts the transactions that changed something. Rescue tells the newer of two copies of a record by it.
 	rev       uint64
 	ledgerLen uint64
+	// forgotten is the creation time, in seconds, of the newest entry that the ledger had no room for. A file of an older release
+	// has no such number, which is 0: nothing is forgotten.
+	forgotten uint32
 }
 
 func (t totals) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, t.nextSeq)
 	b = binary.BigEndian.AppendUint64(b, t.rev)
-	return binary.BigEndian.AppendUint64(b, t.ledgerLen)
+	b = binary.BigEndian.AppendUint64(b, t.ledgerLen)
+	return binary.BigEndian.AppendUint32(b, t.forgotten)
 }
 
 func decodeTotals(b []byte) (totals, error) {
 	if len(b) < 24 {
 		return totals{}, fmt.Errorf("%w: totals of %d bytes", errMalformed, len(b))
 	}
-	return totals{
+	t := totals{
 		nextSeq:   binary.BigEndian.Uint64(b),
 		rev:       binary.BigEndian.Uint64(b[8:]),
 		ledgerLen: binary.BigEndian.Uint64(b[16:]),
-	}, nil
+	}
+	if len(b) >= 28 {
+		t.forgotten = binary.BigEndian.Uint32(b[24:])
+	}
+	return t, nil
 }
 
 // queueStats are the counts of one queue.

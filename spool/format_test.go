@@ -148,7 +148,7 @@ func FuzzRecord(f *testing.F) {
 	d := storedDead{at: 9, reason: []byte("no"), answer: []byte("{}"), record: r}
 	deadKey := seqKey(kindDead, "ops", 7)
 	f.Add(deadKey, seal(deadKey, d.append(nil)))
-	f.Add([]byte{kindTotals}, seal([]byte{kindTotals}, totals{1, 2, 3}.append(nil)))
+	f.Add([]byte{kindTotals}, seal([]byte{kindTotals}, totals{nextSeq: 1, rev: 2, ledgerLen: 3, forgotten: 4}.append(nil)))
 	f.Add(named(kindKey, "ops", 'k'), make([]byte, 8))
 	f.Add(dueKey("ops", 5, 7), []byte{})
 	f.Fuzz(func(t *testing.T, key, value []byte) {

@@ -93,8 +93,18 @@ func (tx *Tx) Taken(id EventID) (Taken, bool) {
 	return e.Taken, true
 }
 
-// Take enters the version of the event. Beyond MaxBytes/160 entries those of the oldest creation time go: a re-list that
-// still shows such an event would take it again.
+// Forgot says whether the ledger may have known the event and had no room for it: it has no entry, and was not created after the
+// newest whose entry went for that reason.
+func (tx *Tx) Forgot(id EventID) bool {
+	key := id.Key()
+	if forgotten := tx.loadTotals().forgotten; forgotten == 0 || binary.BigEndian.Uint32(key[:]) > forgotten {
+		return false
+	}
+	_, known := tx.Taken(id)
+	return !known
+}
+
+// Take enters the version of the event. Beyond MaxBytes/160 entries those of the oldest creation time go; see [Tx.Forgot].
 func (tx *Tx) Take(id EventID, t Taken) error {
 	key := ledgerKey(id)
 	e := entry{Taken: t, namespace: namespaceHash(id.Namespace)}
@@ -145,6 +155,8 @@ func (tx *Tx) forgetOldest(n int) error {
 		if err := tx.forget(key); err != nil {
 			return err
 		}
+		totals := tx.loadTotals()
+		totals.forgotten = max(totals.forgotten, binary.BigEndian.Uint32(key[1:]))
 	}
 	return nil
 }

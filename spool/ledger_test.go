@@ -117,7 +117,7 @@ func TestSweepOfMuchIsBoundedAndGoesOn(t *testing.T) {
 }
 
 func TestLedgerIsBoundedAndForgetsTheOldest(t *testing.T) {
-	h := newHouse(t, Options{MaxBytes: minMaxBytes})
+	h := newHouse(t, Options{MaxBytes: 1 << 20})
 	limit := int(h.maxLedger())
 	h.take(0, 2*limit)
 	if n := h.ledgerLen(); n > limit || n < limit-limit/32 {
@@ -131,4 +131,41 @@ func TestLedgerIsBoundedAndForgetsTheOldest(t *testing.T) {
 			t.Error("the newest is not known")
 		}
 	})
+}
+
+func TestLedgerSaysWhatItMayHaveForgotten(t *testing.T) {
+	h := newHouse(t, Options{MaxBytes: 1 << 20})
+	limit := int(h.maxLedger())
+	h.take(0, limit)
+	h.view(func(tx *Tx) {
+		if tx.Forgot(EventID{UID: "early", Created: epoch.Add(-time.Hour)}) {
+			t.Error("something is forgotten although everything had room")
+		}
+	})
+	h.take(limit, 2*limit)
+	h.reopen()
+	h.writer.Lock()
+	err := h.compactOpen()
+	h.writer.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.view(func(tx *Tx) {
+		for id, want := range map[EventID]bool{
+			eventID(0): true, eventID(2*limit - 1): false, eventID(2 * limit): false,
+			{UID: "early", Created: epoch.Add(-time.Hour)}: true, {UID: "late", Created: epoch.Add(1e6 * time.Second)}: false,
+		} {
+			if got := tx.Forgot(id); got != want {
+				t.Errorf("%s of %s: %t, want %t", id.UID, id.Created, got, want)
+			}
+		}
+	})
+}
+
+// A file of a release that did not count what it forgot.
+func TestTotalsOfAnOlderReleaseAreRead(t *testing.T) {
+	want := totals{nextSeq: 1, rev: 2, ledgerLen: 3}
+	if got, err := decodeTotals(want.append(nil)[:24]); err != nil || got != want {
+		t.Errorf("%+v, %v", got, err)
+	}
 }

@@ -181,6 +181,7 @@ func (r *rescuer) keep(e *parsedEntry, key, value []byte) error {
 	case kindTotals:
 		r.totals.nextSeq = max(r.totals.nextSeq, e.totals.nextSeq)
 		r.totals.rev = max(r.totals.rev, e.totals.rev)
+		r.totals.forgotten = max(r.totals.forgotten, e.totals.forgotten)
 	case kindPosition:
 		if len(r.positions) < maxNames {
 			r.positions = append(r.positions, [2][]byte{bytes.Clone(key), bytes.Clone(value)})
@@ -279,6 +280,7 @@ func (r *rescuer) settle() error {
 	}
 	tx.totals.nextSeq = max(tx.totals.nextSeq, r.totals.nextSeq)
 	tx.totals.rev = max(tx.totals.rev, r.totals.rev)
+	tx.totals.forgotten = max(tx.totals.forgotten, r.totals.forgotten)
 	pages := r.found.pages
 	if r.result.Positions = len(pages.lost) == 0 && pages.cause == nil; r.result.Positions {
 		for _, p := range r.positions {

@@ -92,7 +92,7 @@ func (s *sky) storm(ctx context.Context, r *rand.Rand) {
 	begin := time.Now()
 	end := s.book.begin("link refuses")
 	s.wire.set(linkRefuses)
-	s.rain.burst(ctx, 3000, 1200, false)
+	s.rain.burst(ctx, 6000, 1200, false)
 	spell(ctx, within(r, 2*time.Second, 8*time.Second))
 	s.wire.set(linkUp)
 	end()
