@@ -315,8 +315,9 @@ func TestPodPrefersTheServerAndToleratesItsTaints(t *testing.T) {
 		{"key": "node-role.kubernetes.io/control-plane", "value": "true", "effect": "NoSchedule"},
 		{"key": "CriticalAddonsOnly", "value": "true", "effect": "NoExecute"},
 	}
-	node(t, a, "worker-1", map[string]string{"kubernetes.io/hostname": "worker-1"}, nil)
+	// The server first: whoever sees that the workers take pods then has seen it too.
 	node(t, a, "server-1", label, taints)
+	node(t, a, "worker-1", map[string]string{"kubernetes.io/hostname": "worker-1"}, nil)
 	node(t, a, "worker-2", map[string]string{"kubernetes.io/hostname": "worker-2"}, nil)
 	apply(t, a)
 	var chosen any
@@ -330,7 +331,7 @@ func TestPodPrefersTheServerAndToleratesItsTaints(t *testing.T) {
 	}
 }
 
-// node makes a node that is ready, as its kubelet would.
+// node makes a node that is ready, as its kubelet would, and waits until it takes pods: the API server taints it at first.
 func node(t *testing.T, a api, name string, labels map[string]string, taints []map[string]string) {
 	t.Helper()
 	a.send(t, http.MethodPost, "/api/v1/nodes", "application/json", map[string]any{
@@ -346,6 +347,11 @@ func node(t *testing.T, a api, name string, labels map[string]string, taints []m
 				"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": now, "lastTransitionTime": now,
 			}},
 		},
+	})
+	eventually(t, "pods allowed on "+name, func() bool {
+		_, got := a.do(t, http.MethodGet, "/api/v1/nodes/"+name, "", nil)
+		left, _ := got.at("spec", "taints").([]any)
+		return len(left) == len(taints)
 	})
 }
 
