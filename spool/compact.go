@@ -19,14 +19,14 @@ func (s *Spool) worthCompacting() int64 { return s.options.MaxBytes / 16 * 3 }
 // pages only below a quarter, so that a ledger from whose pages events went in no order takes twice the room it
 // needs. The caller holds writer.
 func (s *Spool) compactIfSparse() {
-	if s.db == nil || s.unlooked > 0 {
+	if s.db == nil || s.untilCompaction > 0 {
 		return
 	}
 	used := s.usedBytes.Load()
 	if used <= s.highWater()-s.options.MaxBytes/16 || s.dense > 0 && used-s.dense < s.worthCompacting() {
 		return
 	}
-	s.unlooked = compactEvery * used
+	s.untilCompaction = compactEvery * used
 	dense, err := s.denseBytes()
 	if err != nil {
 		s.broken.CompareAndSwap(nil, &breakage{err: fmt.Errorf("%w: %w", ErrDamaged, err)})

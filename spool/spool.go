@@ -101,10 +101,11 @@ type Spool struct {
 	bulk bool
 	// shrinking is set while a file that is too large is made smaller: it may grow meanwhile. Guarded by writer.
 	shrinking bool
-	// compactions counts those of the open file, unlooked is how many bytes commits write before the next is thought of, and dense
-	// about what would be in use after it, 0 if that is not known. Guarded by writer.
-	compactions     int
-	unlooked, dense int64
+	// compactions counts those of the open file. Guarded by writer.
+	compactions int
+	// untilCompaction is how many bytes commits still write before the next one is thought of, dense about what would be in use
+	// after it, 0 if that is not known. Guarded by writer.
+	untilCompaction, dense int64
 	// commit is (*bbolt.Tx).Commit except in tests.
 	commit func(*bbolt.Tx) error
 
@@ -294,7 +295,8 @@ func (s *Spool) closeDB() error {
 
 // Update calls fn and makes what it did durable: it is on the disk when Update returns nil, and has not happened when it
 // returns an error, be it of fn or of the disk. It evicts and expires old records in the same transaction. An fn that
-// changes nothing costs no write.
+// changes nothing costs no write. Near the bound it may compact the file first: Views wait meanwhile, and a second file of what
+// is in use lies beside it.
 //
 // One Update should put no more than a sixteenth of MaxBytes. A larger one may need more room than is free: it fails with
 // ErrNoSpace, room is made by eviction, and it succeeds when tried again.
@@ -374,7 +376,7 @@ func (s *Spool) update(fn func(*Tx) error) (err error) {
 		return fmt.Errorf("commit: %w", classify(err))
 	}
 	stats := btx.Stats()
-	s.unlooked = max(0, s.unlooked-stats.GetPageAlloc())
+	s.untilCompaction = max(0, s.untilCompaction-stats.GetPageAlloc())
 	if s.dense > 0 {
 		s.dense += tx.grown
 	}

@@ -107,6 +107,7 @@ func (m *model) apply(s *step) {
 
 func (m *model) clone() model {
 	c := *m
+	// Only the work draws from it.
 	c.taken = nil
 	c.records, c.ledger = maps.Clone(m.records), maps.Clone(m.ledger)
 	return c
