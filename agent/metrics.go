@@ -95,6 +95,7 @@ func (s *Status) WriteMetrics(w io.Writer) error {
 	x.one("edge_eventer_spool_file_bytes", gauge, "Size of the spool file.", float64(s.Spool.File))
 	x.one("edge_eventer_spool_used_bytes", gauge, "Bytes of the spool file in use.", float64(s.Spool.Used))
 	x.one("edge_eventer_spool_max_bytes", gauge, "The bound of the spool file, spool.maxBytes.", float64(s.Spool.Max))
+	x.one("edge_eventer_spool_compactions_total", counter, "How often the spool file was written anew because too much of it was empty; events wait meanwhile.", float64(s.Spool.Compactions))
 	x.one("edge_eventer_ledger_events", gauge, "Events in the ledger: those that the API server holds.", float64(s.Spool.Ledger))
 
 	x.one("edge_eventer_gaps_total", counter, "Absences longer than events live, in which some may have come and gone unseen: losses of unknown size.", float64(s.Spool.Gaps))

@@ -69,6 +69,8 @@ type SpoolStatus struct {
 	Ledger int
 	// Gaps counts, since the spool was made, the absences in which events may have come and gone unseen.
 	Gaps uint64
+	// Compactions counts, since the start, how often the file was written anew because too much of it was empty.
+	Compactions uint64
 	// SyncTimes is how long the commits of events and of acknowledgements wrote and synced; on an SD card that is the fsync.
 	SyncTimes Durations
 }
@@ -146,6 +148,7 @@ func (a *Agent) Status() (Status, error) {
 	s.Intake = parts.intake.stats.status()
 	s.Intake.Rules = parts.intake.rulesHit()
 	s.Spool.File, s.Spool.Used = parts.spool.Size()
+	s.Spool.Compactions = parts.spool.Compactions()
 	s.Spool.SyncTimes = a.syncs.read()
 	err := parts.spool.View(func(tx *spool.Tx) error {
 		s.Spool.Ledger, s.Spool.Gaps = tx.LedgerLen(), tx.Counter(gapCounter)

@@ -87,7 +87,7 @@ func (s *Spool) compactOpen() error {
 		err = errors.Join(err, openErr)
 	}
 	if err == nil {
-		s.compactions++
+		s.compactions.Add(1)
 	}
 	return err
 }

@@ -64,11 +64,11 @@ func TestSparseLedgerDrivesNothingOut(t *testing.T) {
 	h.churn(r, int(h.maxLedger())-100, 6000)
 	records, lost := totalsOf(h)
 	file, used := h.Size()
-	t.Logf("file %d, used %d, %d records, %d lost, %d ledger entries, %d compactions", file, used, records, lost, h.ledgerLen(), h.compactions)
+	t.Logf("file %d, used %d, %d records, %d lost, %d ledger entries, %d compactions", file, used, records, lost, h.ledgerLen(), h.Compactions())
 	if records != 100 || lost != 0 {
 		t.Errorf("%d records, %d lost", records, lost)
 	}
-	if h.compactions == 0 {
+	if h.Compactions() == 0 {
 		t.Error("nothing was compacted: the test shows nothing")
 	}
 }
@@ -80,8 +80,8 @@ func TestFullFileIsNotCompactedInVain(t *testing.T) {
 	if _, lost := totalsOf(h); lost == 0 {
 		t.Error("nothing was evicted: the test shows nothing")
 	}
-	if h.compactions != 0 {
-		t.Errorf("%d compactions", h.compactions)
+	if h.Compactions() != 0 {
+		t.Errorf("%d compactions", h.Compactions())
 	}
 }
 
@@ -136,8 +136,8 @@ func TestFailedCompactionLeavesEverythingInPlace(t *testing.T) {
 			failing = true
 			h.fill(100, 1000)
 			h.churn(r, int(h.maxLedger())-100, 4000)
-			if failed == 0 || failed > 400 || h.compactions != 0 {
-				t.Errorf("%d failed compactions, %d made", failed, h.compactions)
+			if failed == 0 || failed > 400 || h.Compactions() != 0 {
+				t.Errorf("%d failed compactions, %d made", failed, h.Compactions())
 			}
 			if files, err := filepath.Glob(h.options.Path + ".new*"); err != nil || len(files) > 0 {
 				t.Errorf("%v is left over, %v", files, err)

@@ -153,7 +153,7 @@ func TestFileNeverExceedsMaxBytes(t *testing.T) {
 			}
 			file, used := h.Size()
 			records, lost := totalsOf(h)
-			t.Logf("%d written; file %d, used %d, %d records, %d lost, %d transactions refused, %d compactions", written, file, used, records, lost, refused, h.compactions)
+			t.Logf("%d written; file %d, used %d, %d records, %d lost, %d transactions refused, %d compactions", written, file, used, records, lost, refused, h.Compactions())
 			if records == 0 || lost == 0 {
 				t.Error("nothing left or nothing lost")
 			}

@@ -244,10 +244,14 @@ func inspect(r io.ReaderAt, size int64) (*inspection, error) {
 			in.cause = err
 		}
 		if newest == nil {
-			if in.cause == nil && len(metas) < 2 {
+			switch {
+			case in.cause != nil:
+			case len(metas) < 2:
 				// A meta page lies in one sector, so that a power cut leaves the old or the new one. One that is neither is
 				// damage, and may be that of the last transaction.
 				in.cause, in.older = errors.Join(why, fmt.Errorf("%w: one of two meta pages is gone", errMalformed)), true
+			default:
+				in.cause = errors.Join(metas[0].flaw, metas[1].flaw)
 			}
 			if in.cause == nil || in.older || !in.lostIndex() {
 				return in, nil

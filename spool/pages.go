@@ -27,6 +27,7 @@ const (
 
 	branchFlag = 0x01
 	leafFlag   = 0x02
+	metaFlag   = 0x04
 	bucketFlag = 0x01
 
 	metaMagic   = 0xED0CDAED
@@ -54,11 +55,14 @@ type meta struct {
 	root     uint64
 	pages    uint64
 	txid     uint64
+	// flaw is what is wrong with the page header, which the checksum leaves out. What the meta page says is valid all the
+	// same.
+	flaw error
 }
 
 var errNewerBbolt = fmt.Errorf("%w: of bbolt", ErrVersion)
 
-func parseMeta(page []byte) (meta, error) {
+func parseMeta(page []byte, id uint64) (meta, error) {
 	if len(page) < pageHeaderLen+metaLen {
 		return meta{}, fmt.Errorf("%w: meta page of %d bytes", errMalformed, len(page))
 	}
@@ -82,6 +86,11 @@ func parseMeta(page []byte) (meta, error) {
 	if !validPageSize(m.pageSize) {
 		return meta{}, fmt.Errorf("%w: page size %d", errMalformed, m.pageSize)
 	}
+	header := binary.LittleEndian.AppendUint64(make([]byte, 0, pageHeaderLen), id)
+	header = binary.LittleEndian.AppendUint16(header, metaFlag)
+	if !bytes.Equal(page[:pageHeaderLen], header[:pageHeaderLen]) {
+		m.flaw = fmt.Errorf("%w: header of meta page %d", errMalformed, id)
+	}
 	return m, nil
 }
 
@@ -90,13 +99,13 @@ func readMetas(r io.ReaderAt) ([]meta, error) {
 	var metas []meta
 	var reasons []error
 	page := make([]byte, pageHeaderLen+metaLen)
-	read := func(offset int64) (meta, error) {
+	read := func(offset int64, id uint64) (meta, error) {
 		if _, err := r.ReadAt(page, offset); err != nil {
 			return meta{}, fmt.Errorf("read meta page: %w", err)
 		}
-		return parseMeta(page)
+		return parseMeta(page, id)
 	}
-	first, err := read(0)
+	first, err := read(0, 0)
 	if err == nil {
 		metas = append(metas, first)
 	} else {
@@ -107,7 +116,7 @@ func readMetas(r io.ReaderAt) ([]meta, error) {
 		if len(metas) > 0 && size != first.pageSize {
 			continue
 		}
-		m, err := read(size)
+		m, err := read(size, 1)
 		switch {
 		case errors.Is(err, ErrVersion), err != nil && size == first.pageSize:
 			reasons = append(reasons, err)

@@ -100,9 +100,8 @@ type Spool struct {
 	// bulk is set while a new file is built: no eviction, no revision of its own. Guarded by writer.
 	bulk bool
 	// shrinking is set while a file that is too large is made smaller: it may grow meanwhile. Guarded by writer.
-	shrinking bool
-	// compactions counts those of the open file. Guarded by writer.
-	compactions int
+	shrinking   bool
+	compactions atomic.Uint64
 	// untilCompaction is how many bytes commits still write before the next one is thought of, dense about what would be in use
 	// after it, 0 if that is not known. Guarded by writer.
 	untilCompaction, dense int64
@@ -264,6 +263,9 @@ func (s *Spool) Rescued() *Rescue {
 func (s *Spool) Size() (file, used int64) {
 	return s.fileBytes.Load(), s.usedBytes.Load()
 }
+
+// Compactions returns how often the open file was compacted. Each took as long as reading it and writing what it holds.
+func (s *Spool) Compactions() uint64 { return s.compactions.Load() }
 
 // Close waits for transactions to end and closes the file. Closing twice is harmless.
 func (s *Spool) Close() error {
