@@ -28,7 +28,8 @@ const maxHistory = 60
 type entry struct {
 	name, uid string
 	incident  string
-	made      time.Time
+	// made is when it was made or last seen again.
+	made time.Time
 	// count is the latest count that the API server has confirmed.
 	count int32
 	// poison is what the archive refuses for good.
@@ -58,6 +59,14 @@ type span struct {
 	from, to time.Time
 }
 
+// flood is a time in which the spool is too small: from the begin of a storm, whose last event was made at rained, until at
+// ebbed the agent has heard of all of them and half of the spool is free.
+type flood struct{ from, rained, ebbed time.Time }
+
+// deaf is how long the agent may take to hear of an event: the way to the API server is frozen for up to 40 s, and several
+// requests in a row may fail.
+const deaf = 90 * time.Second
+
 // repeat is a message of which the receiver had confirmed something before: last, and now again.
 type repeat struct {
 	receiver, id string
@@ -76,10 +85,15 @@ type book struct {
 	repeats   []repeat
 	// lost is what the messages told of losses: by receiver and cause. A repeated message counts twice.
 	lost map[string]map[string]uint64
-	// spans are what explains repeats, storms what explains losses. While the disk is full, confirmed messages stay in the
+	// spans are what explains repeats, floods what explains losses. While the disk is full, confirmed messages stay in the
 	// queue.
-	spans, storms, fullDisks []span
-	lastTold                 time.Time
+	spans, fullDisks []span
+	floods           []flood
+	// evicted is how many records the agent has counted as evicted, of all receivers.
+	evicted uint64
+	// samples is how often the agent was asked, and answered.
+	samples  int
+	lastTold time.Time
 	// weather counts what was done, by its name.
 	weather  map[string]int
 	findings []string
@@ -126,7 +140,7 @@ func (b *book) made(name, uid, version string, count int32) {
 	e := b.entries[name]
 	e.uid = uid
 	b.stories[e.incident].made += uint64(count - e.count)
-	e.count = count
+	e.count, e.made = count, time.Now()
 	b.note(&e.history, "the API server has it at %s with count %d", version, count)
 }
 
@@ -168,11 +182,43 @@ func (b *book) diskWasFull(from time.Time) {
 	b.fullDisks = append(b.fullDisks, span{"disk full", from, time.Now()})
 }
 
-func (b *book) storm(from time.Time) {
+// storm notes the begin of one, and returns what ends it.
+func (b *book) storm() (end func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.weather["storm"]++
-	b.storms = append(b.storms, span{"storm", from, time.Now()})
+	i := len(b.floods)
+	b.floods = append(b.floods, flood{from: time.Now()})
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.floods[i].rained = time.Now()
+	}
+}
+
+// sampled notes how the agent's spool stands. Records are evicted in a flood only.
+func (b *book) sampled(used int64, evicted uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	b.samples++
+	flooded := false
+	for i := range b.floods {
+		f := &b.floods[i]
+		if !f.ebbed.IsZero() {
+			continue
+		}
+		flooded = true
+		if !f.rained.IsZero() && now.Sub(f.rained) > deaf && used < maxBytes/2 {
+			f.ebbed = now
+		}
+	}
+	if evicted > b.evicted {
+		if !flooded {
+			b.findings = append(b.findings, fmt.Sprintf("%s %d records were evicted in no storm, %d bytes in use", b.at(now), evicted-b.evicted, used))
+		}
+		b.evicted = evicted
+	}
 }
 
 // answered notes what a receiver answered to a message, and whether that confirms it.
@@ -310,10 +356,11 @@ func (b *book) cause(r repeat) int {
 	})
 }
 
-// mayBeLost says whether the event was in the spool when that was too small.
+// mayBeLost says whether the event was in the spool when that was too small. What was made after a storm may be listed before
+// it, because a list goes by name.
 func (b *book) mayBeLost(e *entry) bool {
-	return slices.ContainsFunc(b.storms, func(s span) bool {
-		return e.made.Before(s.to) && e.made.After(s.from.Add(-5*time.Minute))
+	return slices.ContainsFunc(b.floods, func(f flood) bool {
+		return (f.ebbed.IsZero() || e.made.Before(f.ebbed)) && e.made.After(f.from.Add(-5*time.Minute))
 	})
 }
 

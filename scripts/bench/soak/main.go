@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/clustertest"
+	"github.com/edge-eventer/edge-eventer/agent/control"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/scripts/bench/stage"
 	"github.com/edge-eventer/edge-eventer/spool"
@@ -120,7 +121,10 @@ func soak(s *stage.Stage, o *options) error {
 	if err := os.WriteFile(config, []byte(text("soak")), 0o600); err != nil {
 		return err
 	}
-	sky.keeper = &keeper{stage: s, book: b, binary: o.agent, config: config, text: text, log: log}
+	sky.keeper = &keeper{
+		stage: s, book: b, binary: o.agent, config: config, text: text, log: log, control: control.NewClient(control.SocketPath(path)),
+	}
+	defer sky.keeper.control.Close()
 	sky.keeper.start()
 
 	weather, cancel := context.WithTimeout(s.Context(), time.Duration(o.minutes*float64(time.Minute)))
@@ -142,8 +146,11 @@ func soak(s *stage.Stage, o *options) error {
 	if sky.keeper.peak > 32<<10 {
 		b.finding("the resident set reached %d KiB, the budget is 32 MiB", sky.keeper.peak)
 	}
-	fmt.Printf("settled %s after the weather; %d lives of the agent, the longest stop %s, the largest resident set %.1f MiB\n",
-		took.Round(time.Second), sky.keeper.lives, sky.keeper.longest.Round(time.Millisecond), float64(sky.keeper.peak)/1024)
+	if b.samples < sky.keeper.lives {
+		b.finding("the agent told only %d times how its spool stands, in %d lives", b.samples, sky.keeper.lives)
+	}
+	fmt.Printf("settled %s after the weather; %d lives of the agent, asked %d times; the longest stop %s, the largest resident set %.1f MiB\n",
+		took.Round(time.Second), sky.keeper.lives, b.samples, sky.keeper.longest.Round(time.Millisecond), float64(sky.keeper.peak)/1024)
 	if len(b.findings) == 0 {
 		fmt.Printf("no finding; seed %d\n", o.seed)
 		keep = o.keep

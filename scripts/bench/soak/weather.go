@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/clustertest"
+	"github.com/edge-eventer/edge-eventer/agent/control"
 	"github.com/edge-eventer/edge-eventer/scripts/bench/stage"
+	"github.com/edge-eventer/edge-eventer/spool"
 )
 
 // sky is all that the weather is made of.
@@ -89,14 +91,13 @@ func (s *sky) rains(ctx context.Context, r *rand.Rand) {
 func (s *sky) storm(ctx context.Context, r *rand.Rand) {
 	s.link.Lock()
 	defer s.link.Unlock()
-	begin := time.Now()
+	defer s.book.storm()()
 	end := s.book.begin("link refuses")
 	s.wire.set(linkRefuses)
 	s.rain.burst(ctx, 6000, 1200, false)
 	spell(ctx, within(r, 2*time.Second, 8*time.Second))
 	s.wire.set(linkUp)
 	end()
-	s.book.storm(begin)
 }
 
 func (s *sky) links(ctx context.Context, r *rand.Rand) {
@@ -269,6 +270,7 @@ type keeper struct {
 	binary, config string
 	text           func(cluster string) string
 	log            *os.File
+	control        *control.Client
 
 	agent *stage.Agent
 	// expected is closed before the agent is ended.
@@ -300,6 +302,7 @@ func (k *keeper) start() {
 			select {
 			case <-tick.C:
 				k.measure(a)
+				k.sample()
 			case <-expected:
 				return
 			case <-a.Done():
@@ -319,6 +322,25 @@ func (k *keeper) measure(a *stage.Agent) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.peak = max(k.peak, peak)
+}
+
+// sample asks the agent how its spool stands. One that starts or ends does not answer.
+func (k *keeper) sample() {
+	ctx, cancel := context.WithTimeout(k.stage.Context(), 5*time.Second)
+	defer cancel()
+	status, err := k.control.Status(ctx)
+	if err != nil {
+		return
+	}
+	var evicted uint64
+	for _, r := range status.Receivers {
+		for _, l := range r.Losses {
+			if l.Cause == spool.Evicted {
+				evicted += l.Incidents
+			}
+		}
+	}
+	k.book.sampled(status.Spool.Used, evicted)
 }
 
 func (k *keeper) setDiskFull(full bool) {
