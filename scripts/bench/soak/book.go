@@ -21,15 +21,29 @@ const (
 	chat    = "chat"
 )
 
+const (
+	// fits is what fits into the spool in any case, so that an eviction with less is a finding: records are evicted above
+	// 12 MiB, of which the ledger, half empty pages and incidents that are remembered take the rest.
+	fits = 4 << 20
+	// queues is how many queues an event may be in, overhead what it takes in each besides its message.
+	queues, overhead = 3, 400
+)
+
 // maxHistory bounds what is remembered of one event or incident.
 const maxHistory = 60
 
 // entry is one event as it was made, and what became of it.
 type entry struct {
-	name, uid string
-	incident  string
-	// made is when it was made or last seen again.
-	made time.Time
+	namespace, name, uid string
+	incident             string
+	// planned is when the API server was first asked to make it, made when it last confirmed that, or that it was seen again.
+	planned, made time.Time
+	// bytes is the most that it takes in the spool.
+	bytes int64
+	// afloat is the count that waited in the last flood, and may be lost.
+	afloat int32
+	// deleted says that the API server was asked to delete it.
+	deleted bool
 	// count is the latest count that the API server has confirmed.
 	count int32
 	// poison is what the archive refuses for good.
@@ -59,14 +73,6 @@ type span struct {
 	from, to time.Time
 }
 
-// flood is a time in which the spool is too small: from the begin of a storm, whose last event was made at rained, until at
-// ebbed the agent has heard of all of them and half of the spool is free.
-type flood struct{ from, rained, ebbed time.Time }
-
-// deaf is how long the agent may take to hear of an event: the way to the API server is frozen for up to 40 s, and several
-// requests in a row may fail.
-const deaf = 90 * time.Second
-
 // repeat is a message of which the receiver had confirmed something before: last, and now again.
 type repeat struct {
 	receiver, id string
@@ -85,10 +91,13 @@ type book struct {
 	repeats   []repeat
 	// lost is what the messages told of losses: by receiver and cause. A repeated message counts twice.
 	lost map[string]map[string]uint64
-	// spans are what explains repeats, floods what explains losses. While the disk is full, confirmed messages stay in the
-	// queue.
+	// spans are what explains repeats. While the disk is full, confirmed messages stay in the queue.
 	spans, fullDisks []span
-	floods           []flood
+	// flood is set from when more waits than may fit into the spool, until half of that is free and what the agent has yet to
+	// hear of fits beside.
+	flood bool
+	// heardUntil: of all that was made before, the agent has heard.
+	heardUntil time.Time
 	// evicted is how many records the agent has counted as evicted, of all receivers.
 	evicted uint64
 	// samples is how often the agent was asked, and answered.
@@ -124,10 +133,13 @@ func (b *book) finding(format string, args ...any) {
 }
 
 // planned enters an event before the API server is asked to make it: the agent may be faster than the answer.
-func (b *book) planned(name, incident string, poison bool) {
+func (b *book) planned(namespace, name, incident string, length int, poison bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.entries[name] = &entry{name: name, incident: incident, poison: poison, made: time.Now()}
+	now := time.Now()
+	b.entries[name] = &entry{
+		namespace: namespace, name: name, incident: incident, poison: poison, planned: now, made: now, bytes: int64(queues * (length + overhead)),
+	}
 	if b.stories[incident] == nil {
 		b.stories[incident] = &story{told: make(map[string]int)}
 	}
@@ -182,43 +194,69 @@ func (b *book) diskWasFull(from time.Time) {
 	b.fullDisks = append(b.fullDisks, span{"disk full", from, time.Now()})
 }
 
-// storm notes the begin of one, and returns what ends it.
-func (b *book) storm() (end func()) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.weather["storm"]++
-	i := len(b.floods)
-	b.floods = append(b.floods, flood{from: time.Now()})
-	return func() {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.floods[i].rained = time.Now()
-	}
-}
-
-// sampled notes how the agent's spool stands. Records are evicted in a flood only.
+// sampled notes how many bytes of the agent's spool are in use, and how many records it has counted as evicted. It may evict
+// while more waits than may fit, and only then.
 func (b *book) sampled(used int64, evicted uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := time.Now()
 	b.samples++
-	flooded := false
-	for i := range b.floods {
-		f := &b.floods[i]
-		if !f.ebbed.IsZero() {
+	waits, unheard := b.backlog()
+	if !b.flood && waits > fits {
+		b.flood = true
+		b.weather["flood"]++
+	}
+	if b.flood {
+		b.writeOff()
+		b.flood = used >= maxBytes/2 || unheard > fits
+	} else if evicted > b.evicted {
+		b.findings = append(b.findings, fmt.Sprintf("%s %d records were evicted while %d bytes waited and %d were in use",
+			b.at(time.Now()), evicted-b.evicted, waits, used))
+	}
+	b.evicted = evicted
+}
+
+// backlog is the most that can wait for the archive, in bytes of all queues, and how much of this the agent may not have heard of.
+// What may be lost in the flood before is left out of the former.
+func (b *book) backlog() (waits, unheard int64) {
+	for _, e := range b.entries {
+		if e.told >= e.count || e.poison {
 			continue
 		}
-		flooded = true
-		if !f.rained.IsZero() && now.Sub(f.rained) > deaf && used < maxBytes/2 {
-			f.ebbed = now
+		if e.afloat != e.count {
+			waits += e.bytes
+		}
+		if !e.made.Before(b.heardUntil) {
+			unheard += e.bytes
 		}
 	}
-	if evicted > b.evicted {
-		if !flooded {
-			b.findings = append(b.findings, fmt.Sprintf("%s %d records were evicted in no storm, %d bytes in use", b.at(now), evicted-b.evicted, used))
+	return waits, unheard
+}
+
+// writeOff lets all that waits be lost.
+func (b *book) writeOff() {
+	for _, e := range b.entries {
+		if e.told < e.count {
+			e.afloat = e.count
 		}
-		b.evicted = evicted
 	}
+}
+
+// old returns up to n events that were last seen before the time and of which the agent has heard, each once.
+func (b *book) old(before time.Time, n int) (old []*entry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.heardUntil.Before(before) {
+		before = b.heardUntil
+	}
+	for _, e := range b.entries {
+		if e.uid != "" && !e.deleted && e.made.Before(before) {
+			e.deleted = true
+			if old = append(old, e); len(old) == n {
+				break
+			}
+		}
+	}
+	return old
 }
 
 // answered notes what a receiver answered to a message, and whether that confirms it.
@@ -263,6 +301,11 @@ func (b *book) answered(receiver string, m *message, answer string, confirmed bo
 		}
 		if receiver == archive {
 			e.told = max(e.told, in.Event.Count)
+			// A list goes by namespace and name, and names by number: what was made before the last of the last namespace
+			// came before it in a list too.
+			if e.namespace == namespaces()[len(namespaces())-1] && e.planned.After(b.heardUntil) {
+				b.heardUntil = e.planned
+			}
 			continue
 		}
 		// KEY-OPENED-OCCURRENCES: occurrences count from the opening on.
@@ -356,14 +399,6 @@ func (b *book) cause(r repeat) int {
 	})
 }
 
-// mayBeLost says whether the event was in the spool when that was too small. What was made after a storm may be listed before
-// it, because a list goes by name.
-func (b *book) mayBeLost(e *entry) bool {
-	return slices.ContainsFunc(b.floods, func(f flood) bool {
-		return (f.ebbed.IsZero() || e.made.Before(f.ebbed)) && e.made.After(f.from.Add(-5*time.Minute))
-	})
-}
-
 func (b *book) balanceEvents(w *waiting) {
 	var missing, refused uint64
 	for _, name := range slices.Sorted(maps.Keys(b.entries)) {
@@ -373,13 +408,13 @@ func (b *book) balanceEvents(w *waiting) {
 			if e.told > 0 {
 				b.findings = append(b.findings, b.tell("the archive never took it, and was counted as told", e))
 			}
-			if w.events[name] == 0 && !b.mayBeLost(e) {
+			if w.events[name] == 0 && e.afloat != e.count {
 				refused++
 			}
 		case e.told > e.count:
 			b.findings = append(b.findings, b.tell(fmt.Sprintf("count %d was told and never made", e.told), e))
 		case e.told == e.count, w.events[name] == e.count:
-		case b.mayBeLost(e):
+		case e.afloat == e.count:
 			missing++
 		default:
 			b.findings = append(b.findings, b.tell(fmt.Sprintf("count %d is lost", e.count), e))

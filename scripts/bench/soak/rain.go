@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +20,9 @@ import (
 
 	"github.com/edge-eventer/edge-eventer/agent/watch"
 )
+
+// lifetime is how long events stay after they were last seen: longer than a request may be repeated.
+const lifetime = 6 * time.Minute
 
 // drops is how many requests to the API server are under way at once.
 const drops = 8
@@ -53,8 +57,8 @@ func newRain(b *book, server, kubeconfig string, random *rand.Rand) (*rain, erro
 	return &rain{book: b, server: server, client: client, random: random}, nil
 }
 
-// namespaces are those of the events.
-func namespaces() []string { return []string{"soak-shop", "soak-field"} }
+// namespaces are those of the events, in the order of a list.
+func namespaces() []string { return []string{"soak-field", "soak-shop"} }
 
 // event draws an event. A quarter of them are of a workload that is never heard of again.
 func (r *rain) event(size int) *corev1.Event {
@@ -94,7 +98,7 @@ func (r *rain) burst(ctx context.Context, n, size int, again bool) {
 		e := r.event(size)
 		e.InvolvedObject.Namespace = e.Namespace
 		workload := watch.WorkloadName(e.InvolvedObject.Kind, e.InvolvedObject.Name)
-		r.book.planned(e.Name, incidentOf(e.Namespace, "Pod", workload, e.Reason), strings.HasPrefix(e.Message, poison))
+		r.book.planned(e.Namespace, e.Name, incidentOf(e.Namespace, "Pod", workload, e.Reason), len(e.Message), strings.HasPrefix(e.Message, poison))
 		if again {
 			if len(r.recent) == 200 {
 				r.recent = append(r.recent[:0], r.recent[1:]...)
@@ -150,6 +154,29 @@ func (r *rain) insist(ctx context.Context, method, path, namespace, name string,
 			return
 		}
 		<-time.After(200 * time.Millisecond)
+	}
+}
+
+// drain deletes events of which the agent has heard, some time after they were last seen. The datastore would do so, but begins
+// each life anew when it is killed, and a list of all events ever would be longer than the fair weather between two faults.
+func (r *rain) drain(ctx context.Context) {
+	for spell(ctx, 5*time.Second) {
+		for {
+			old := r.book.old(time.Now().Add(-lifetime), 100)
+			var running sync.WaitGroup
+			for part := range slices.Chunk(old, len(old)/drops+1) {
+				running.Go(func() {
+					for _, e := range part {
+						// What is not deleted is left to the datastore.
+						_, _, _ = r.do(ctx, http.MethodDelete, "/api/v1/namespaces/"+e.namespace+"/events/"+e.name, nil)
+					}
+				})
+			}
+			running.Wait()
+			if len(old) < 100 || ctx.Err() != nil {
+				break
+			}
+		}
 	}
 }
 

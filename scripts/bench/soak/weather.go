@@ -54,6 +54,7 @@ func spell(ctx context.Context, d time.Duration) bool {
 func (s *sky) blow(ctx context.Context, seed uint64) {
 	lanes := []func(context.Context, *rand.Rand){s.rains, s.links, s.receivers, s.servers, s.agents, s.disks}
 	var running sync.WaitGroup
+	running.Go(func() { s.rain.drain(ctx) })
 	for i, lane := range lanes {
 		running.Go(func() { lane(ctx, rand.New(rand.NewPCG(seed, uint64(i+1)))) })
 	}
@@ -91,7 +92,7 @@ func (s *sky) rains(ctx context.Context, r *rand.Rand) {
 func (s *sky) storm(ctx context.Context, r *rand.Rand) {
 	s.link.Lock()
 	defer s.link.Unlock()
-	defer s.book.storm()()
+	s.book.did("storm")
 	end := s.book.begin("link refuses")
 	s.wire.set(linkRefuses)
 	s.rain.burst(ctx, 6000, 1200, false)
