@@ -403,7 +403,7 @@ func (a *Agent) Stuck() []string {
 		return nil
 	}
 	var stuck []string
-	if d := time.Since(parts.intake.progress()); d > healthLimit {
+	if d := parts.intake.standsStill(); d > healthLimit {
 		stuck = append(stuck, fmt.Sprintf("the intake stands still since %s", d.Round(time.Second)))
 	}
 	for _, d := range deliveries {

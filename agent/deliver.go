@@ -36,8 +36,6 @@ const (
 	maxRefused = 5
 	// maxSkip is how many messages the probes of such a receiver go through.
 	maxSkip = 16
-	// maxRebase bounds one transaction that corrects due times.
-	maxRebase = 256
 	// maxOver is how many incidents that are over may lie in the queue before a commit is made only to remove them.
 	maxOver = 64
 	// idleWait is the longest wait for something to be due. A clock that jumped is noticed then at the latest.
@@ -73,6 +71,9 @@ type delivery struct {
 	// noted is told what became of each attempt; nil: nobody is.
 	noted func(control.Delivery)
 
+	// putBack is set from when clock was found put back until what it held is corrected.
+	clock   wallClock
+	putBack bool
 	// form and batch narrow the next message after a bad payload, until the incident that spoils it is found.
 	form  notify.Form
 	alone int
@@ -137,7 +138,7 @@ func (d *delivery) run(ctx context.Context) error {
 
 	var reading trouble
 	for {
-		b, err := d.peek(time.Now())
+		b, err := d.look(time.Now())
 		pause := time.Until(b.next)
 		switch {
 		case err != nil:
@@ -148,7 +149,8 @@ func (d *delivery) run(ctx context.Context) error {
 		case len(b.incidents) > 0:
 			pause = d.attempt(ctx, sendCtx, &b)
 		default:
-			d.state(stateIdle, b.next)
+			// By the clock that cannot be set: a due time from disk would be long past once the wall clock was put ahead.
+			d.state(stateIdle, time.Now().Add(pause))
 		}
 		if pause > 0 {
 			wake := d.wake
@@ -198,6 +200,18 @@ func (w *waiting) in(request *notify.Request) []told {
 		in = append(in, w.incidents[i])
 	}
 	return in
+}
+
+// look reads what is due, after it has corrected what a clock that was put back left behind.
+func (d *delivery) look(now time.Time) (waiting, error) {
+	d.putBack = d.clock.putBack(now) || d.putBack
+	if d.putBack {
+		if err := d.rebase(); err != nil {
+			return waiting{}, err
+		}
+		d.putBack = false
+	}
+	return d.peek(now)
 }
 
 // peek reads what is due. Incidents that were never told and are due within groupWait go along: companions share one
@@ -272,7 +286,7 @@ func (d *delivery) peek(now time.Time) (waiting, error) {
 	}
 	if stranded {
 		w.next = now
-		return w, d.rebase(now)
+		return w, d.rebase()
 	}
 	if w.digest != nil {
 		return w, nil
@@ -312,39 +326,6 @@ func (d *delivery) linkChanged() <-chan struct{} {
 		return nil
 	}
 	return d.link.Changed()
-}
-
-// rebase corrects due times that lie further ahead than any policy sets them: the clock was put back since.
-func (d *delivery) rebase(now time.Time) error {
-	err := d.spool.Update(func(tx *spool.Tx) error {
-		q := tx.Queue(d.name)
-		var stranded []spool.Record
-		for record := range q.All() {
-			if record.Due.After(now.Add(d.policy.Longest())) {
-				stranded = append(stranded, record.Clone())
-			}
-			if len(stranded) == maxRebase {
-				break
-			}
-		}
-		for _, record := range stranded {
-			in, err := incident.Decode(record.Body)
-			if err != nil {
-				return err
-			}
-			record.Due = d.policy.Rebase(in, now)
-			record.Body = in.Append(record.Body[:0])
-			if err := q.Put(record); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("correct due times after the clock was put back: %w", err)
-	}
-	d.logger.Warn("the clock was put back: due times are corrected")
-	return nil
 }
 
 func worstAndNewestFirst(a, b told) int {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/spool"
@@ -491,24 +492,97 @@ func TestStopCommitsWhatTheWatchShowed(t *testing.T) {
 }
 
 func TestClockThatWasPutBackHoldsNoMessage(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := &scripted{}
-		h := newHouse(t, map[string]notify.Receiver{"ops": r})
-		defer h.close()
-		// The record was made while the clock stood ten years ahead.
-		future := warning("web", 10, 1, time.Now().AddDate(10, 0, 0))
-		err := h.spool.Update(func(tx *spool.Tx) error {
-			o := observationOf(future, time.Now().AddDate(10, 0, 0))
-			_, err := foldInto(tx.Queue("ops"), testPolicy, &o)
-			return err
+	for _, ahead := range []time.Duration{10 * time.Second, 10 * time.Minute, time.Hour, 8 * time.Hour, 24 * 365 * 10 * time.Hour} {
+		t.Run(ahead.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ops, archive, lost := &scripted{}, &scripted{}, &scripted{}
+				lost.answer = func(context.Context, *notify.Message, notify.Form) error {
+					if lost.tries() < 3 {
+						return errUnreachable
+					}
+					return nil
+				}
+				h := newHouse(t, map[string]notify.Receiver{"ops": ops, "archive": archive, "lost": lost})
+				defer h.close()
+				each := testPolicy
+				each.PerEvent = true
+				policies := map[string]incident.Policy{"ops": testPolicy, "lost": testPolicy, "archive": each}
+				h.deliveries["archive"].policy = each
+				// The records were made while the clock ran ahead; of the second event only the metadata changed then.
+				future := time.Now().Add(ahead)
+				err := h.spool.Update(func(tx *spool.Tx) error {
+					for name, policy := range policies {
+						for _, o := range []incident.Observation{
+							observationOf(warning("web", 10, 1, future), future),
+							observationOf(warning("db", 11, 1, time.Now()), time.Now()),
+							observationOf(warning("db", 12, 1, time.Now()), future),
+						} {
+							if o.Event.ResourceVersion == "12" {
+								o.New = 0
+							}
+							if _, err := foldInto(tx.Queue(name), policy, &o); err != nil {
+								return err
+							}
+						}
+					}
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				h.start()
+				pass(time.Minute)
+				for name, r := range map[string]*scripted{"ops": ops, "archive": archive, "lost": lost} {
+					if diff := cmp.Diff(map[string]int{"web": 1, "db": 1}, r.workloads()); diff != "" {
+						t.Errorf("%s was told (-want +got):\n%s", name, diff)
+					}
+				}
+			})
 		})
-		if err != nil {
-			t.Fatal(err)
+	}
+}
+
+func TestOnlyAStepBackIsOne(t *testing.T) {
+	for _, c := range []struct {
+		wall, elapsed time.Duration
+		want          bool
+	}{
+		{time.Second, time.Second, false},
+		{0, 500 * time.Millisecond, false},
+		{-time.Hour, time.Second, true},
+		{59 * time.Minute, time.Hour, true},
+		{100 * time.Hour, time.Second, false},
+	} {
+		if got := stepped(c.wall, c.elapsed); got != c.want {
+			t.Errorf("wall clock %s, in fact %s: put back %v, want %v", c.wall, c.elapsed, got, c.want)
 		}
-		h.start()
-		pass(time.Minute)
-		wantTold(t, r, map[string]int{"web": 1})
+	}
+}
+
+// TestClockThatIsSetMakesNothingStandStill: a Pi starts in 1970, and a liveness probe must not end the agent once the network has
+// set the clock. A time that has a reading of the clock that cannot be set is compared by that.
+func TestClockThatIsSetMakesNothingStandStill(t *testing.T) {
+	h := newHouse(t, map[string]notify.Receiver{"ops": &scripted{}})
+	defer h.close()
+	err := h.spool.Update(func(tx *spool.Tx) error {
+		o := observationOf(warning("web", 10, 1, time.Now()), time.Now().Add(time.Second))
+		_, err := foldInto(tx.Queue("ops"), testPolicy, &o)
+		return err
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.start()
+	d := h.deliveries["ops"]
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for d.Status().State != stateIdle {
+		<-tick.C
+	}
+	// A bubble's clock has one reading only, so this is the machine's.
+	if next := d.Status().Next; next == next.Round(0) {
+		t.Errorf("%s is a time of the wall clock alone", next)
+	}
 }
 
 func TestRateLimitHoldsInEveryWindow(t *testing.T) {

@@ -76,7 +76,9 @@ type intakeStats struct {
 	seen, known, old, filtered, committed, critical, folded, commits, failures atomic.Uint64
 	// commitTimes are those of whole transactions, fsync included.
 	commitTimes durations
-	// progressAt is when the loop last went round, in Unix nanoseconds; 0: it waits for something to do.
+	// progressAt is when the loop last went round, in nanoseconds after began, which no step of the clock moves; 0: it waits
+	// for something to do.
+	began      time.Time
 	progressAt atomic.Int64
 	// blockedSince is when the spool began to refuse writes, in Unix nanoseconds; 0: it does not. blockedBy says why.
 	blockedSince atomic.Int64
@@ -109,6 +111,7 @@ func newIntake(s *spool.Spool, logger *slog.Logger) *intake {
 		pages:          make(chan pageRequest),
 		changes:        make(chan watch.Change, changeBuffer),
 		alive:          make(map[string]*aliveSet),
+		stats:          intakeStats{began: time.Now()},
 	}
 }
 
@@ -303,15 +306,15 @@ func (in *intake) commitBy(c *arrival) (by time.Time, news bool) {
 }
 
 // beat notes that the loop works, and rest that it waits for something to do, which is no standstill.
-func (in *intake) beat() { in.stats.progressAt.Store(time.Now().UnixNano()) }
+func (in *intake) beat() { in.stats.progressAt.Store(max(1, int64(time.Since(in.stats.began)))) }
 func (in *intake) rest() { in.stats.progressAt.Store(0) }
 
-// progress returns when the loop last showed that it is alive: now, while it waits for something to do.
-func (in *intake) progress() time.Time {
+// standsStill returns for how long the loop has not shown that it is alive: 0 while it waits for something to do.
+func (in *intake) standsStill() time.Duration {
 	if at := in.stats.progressAt.Load(); at != 0 {
-		return time.Unix(0, at)
+		return time.Since(in.stats.began) - time.Duration(at)
 	}
-	return time.Now()
+	return 0
 }
 
 // commitPage commits a page in as many transactions as the spool's bound demands. Only the last one of the list moves the

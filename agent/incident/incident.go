@@ -149,13 +149,23 @@ func (p Policy) Over(in *Incident, at time.Time) bool {
 	return in.Untold() == 0 && in.quietAt(at, p.ResolveAfter)
 }
 
+// Ahead reports whether an incident that is due at the given time was noted by a clock that ran ahead of at.
+func (p Policy) Ahead(in *Incident, due, at time.Time) bool {
+	firstTelling := in.Untold() > 0 && in.ToldAt.IsZero()
+	return in.Active.After(at) || in.ToldAt.After(at) || firstTelling && due.After(at.Add(p.GroupWait))
+}
+
 // Rebase takes times that lie ahead of the clock back to at, and returns when the incident is due then. They were set
-// before the clock was put back, and would hold the incident for as long as the clock was wrong.
+// before the clock was put back, and would hold the incident for as long as the clock was wrong. Opened stays, since it is part
+// of the ID by which a receiver knows a repeated message: what was never told and opened ahead of the clock is due at once.
 func (p Policy) Rebase(in *Incident, at time.Time) time.Time {
-	for _, t := range []*time.Time{&in.Opened, &in.Active, &in.ToldAt} {
+	for _, t := range []*time.Time{&in.Active, &in.ToldAt} {
 		if t.After(at) {
 			*t = at
 		}
+	}
+	if in.Untold() > 0 && in.ToldAt.IsZero() && in.Opened.After(at) {
+		return at
 	}
 	return p.due(in)
 }

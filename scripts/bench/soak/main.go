@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,10 +35,6 @@ const (
 	eventTTL = 15 * time.Minute
 )
 
-// clockJumps says who holds what this program cannot do: the machine's clock is not its own.
-const clockJumps = "clock jumps are left out, the machine's clock belongs to all; they are held by " +
-	"TestClockThatWasPutBackHoldsNothing, TestClockThatWasPutBackHoldsNoMessage, TestClockJumps and TestRecordsFromBeforeTheClockWasSetDoNotExpire"
-
 type options struct {
 	minutes float64
 	seed    uint64
@@ -51,7 +48,7 @@ func main() {
 	flags := flag.NewFlagSet("soak", flag.ExitOnError)
 	flags.Float64Var(&o.minutes, "minutes", 30, "how long the weather lasts")
 	flags.Uint64Var(&o.seed, "seed", 0, "seed of the weather; 0: a random one")
-	flags.StringVar(&o.agent, "agent", "bin/edge-eventer", "the agent's binary")
+	flags.StringVar(&o.agent, "agent", "", "the agent's binary, whose clock cannot be set; empty: one is built whose clock can")
 	flags.BoolVar(&o.disk, "disk", false, "mount a small disk for the spool: only in a mount namespace of its own")
 	flags.BoolVar(&o.keep, "keep", false, "keep the logs when nothing was found")
 	_ = flags.Parse(os.Args[1:])
@@ -66,7 +63,7 @@ func main() {
 }
 
 func soak(s *stage.Stage, o *options) error {
-	fmt.Printf("seed %d, %g minutes\n%s\n", o.seed, o.minutes, clockJumps)
+	fmt.Printf("seed %d, %g minutes\n", o.seed, o.minutes)
 	dir, err := os.MkdirTemp("", "edge-eventer-soak.")
 	if err != nil {
 		return err
@@ -78,10 +75,21 @@ func soak(s *stage.Stage, o *options) error {
 			_ = os.RemoveAll(dir)
 		}
 	})
+	sky := &sky{stage: s}
+	if o.agent == "" {
+		if o.agent, err = buildAgent(s.Context(), dir); err != nil {
+			return err
+		}
+		if sky.clock, err = newClock(filepath.Join(dir, "clock")); err != nil {
+			return err
+		}
+	} else {
+		fmt.Println("clock jumps are left out: this agent has the machine's clock, which belongs to all")
+	}
 	cluster := clustertest.Start(s, clustertest.Options{EventTTL: eventTTL})
 	proxy := cluster.FaultProxy(s)
 	b := newBook()
-	sky := &sky{stage: s, book: b, cluster: cluster, proxy: proxy}
+	sky.book, sky.cluster, sky.proxy = b, cluster, proxy
 	for _, namespace := range namespaces() {
 		cluster.CreateNamespace(s, namespace)
 	}
@@ -116,13 +124,21 @@ func soak(s *stage.Stage, o *options) error {
 	defer log.Close()
 	kubeconfig := proxy.Kubeconfig(s)
 	path := filepath.Join(spoolDir, "spool.db")
-	text := func(name string) string { return configuration(name, kubeconfig, path, sky.wire.address()) }
+	listen, err := freeAddress(s.Context())
+	if err != nil {
+		return err
+	}
+	text := func(name string) string { return configuration(name, kubeconfig, path, listen, sky.wire.address()) }
 	config := filepath.Join(dir, "config.yaml")
 	if err := os.WriteFile(config, []byte(text("soak")), 0o600); err != nil {
 		return err
 	}
 	sky.keeper = &keeper{
 		stage: s, book: b, binary: o.agent, config: config, text: text, log: log, control: control.NewClient(control.SocketPath(path)),
+		health: "http://" + listen + "/healthz",
+	}
+	if sky.clock != nil {
+		sky.keeper.env = []string{clockVariable + "=" + sky.clock.file.Name()}
 	}
 	defer sky.keeper.control.Close()
 	sky.keeper.start()
@@ -191,17 +207,26 @@ func (s *sky) clear(agent, config string) time.Duration {
 }
 
 // configuration has short times instead of hours: what is counted does not depend on them.
-func configuration(name, kubeconfig, path, address string) string {
+func configuration(name, kubeconfig, path, listen, address string) string {
 	return fmt.Sprintf(`cluster: %s
 kubernetes: {kubeconfig: %q, unreachableAfter: 30s}
 spool: {path: %q, maxBytes: %d, commitInterval: 300ms}
-server: {listen: ""}
+server: {listen: %q}
 notify: {groupWait: 300ms, groupInterval: 2s, repeatInterval: 8s, resolveAfter: 12s, timeout: %s, maxBackoff: 3s}
 receivers:
   - {name: archive, type: webhook, url: "http://%s/archive", gzip: true, success: {json: {ok: true}}}
   - {name: alerts, type: webhook, url: "http://%s/alerts", fold: incident, success: {json: {ok: true}}}
   - {name: chat, type: feishu, url: "http://%s%s", secret: %s}
-`, name, kubeconfig, path, maxBytes, timeout, address, address, address, chatPath, chatSecret)
+`, name, kubeconfig, path, maxBytes, listen, timeout, address, address, address, chatPath, chatSecret)
+}
+
+// freeAddress is one where nobody listened just now.
+func freeAddress(ctx context.Context) (string, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
 }
 
 func minutely(ctx context.Context, s *sky) {

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -30,6 +32,8 @@ type sky struct {
 	keeper  *keeper
 	// disk is a small file system that holds the spool; empty: there is none.
 	disk string
+	// clock is the agent's; nil: it has the machine's.
+	clock *clock
 
 	// link is held by who changes the link: its own lane, or a storm.
 	link sync.Mutex
@@ -52,7 +56,7 @@ func spell(ctx context.Context, d time.Duration) bool {
 
 // blow runs all lanes until ctx ends, and leaves a clear sky.
 func (s *sky) blow(ctx context.Context, seed uint64) {
-	lanes := []func(context.Context, *rand.Rand){s.rains, s.links, s.receivers, s.servers, s.agents, s.disks}
+	lanes := []func(context.Context, *rand.Rand){s.rains, s.links, s.receivers, s.servers, s.agents, s.disks, s.clocks}
 	var running sync.WaitGroup
 	running.Go(func() { s.rain.drain(ctx) })
 	for i, lane := range lanes {
@@ -247,6 +251,39 @@ func (s *sky) disks(ctx context.Context, r *rand.Rand) {
 	}
 }
 
+// clocks sets the agent's clock wrong for a while. A Pi has no clock that runs without power: it starts with the time of its last
+// stop, or in 1970, and is set when the link is there. Nothing is older than maxAge by any of these clocks, or it would expire.
+func (s *sky) clocks(ctx context.Context, r *rand.Rand) {
+	if s.clock == nil {
+		return
+	}
+	set := func(ahead time.Duration) {
+		if err := s.clock.set(ahead); err != nil {
+			s.book.finding("set the clock: %v", err)
+		}
+	}
+	for spell(ctx, within(r, 5*time.Second, 60*time.Second)) {
+		var what string
+		var ahead time.Duration
+		switch n := r.IntN(10); {
+		case n < 2:
+			what, ahead = "seconds ahead", within(r, time.Second, time.Minute)
+		case n < 4:
+			what, ahead = "seconds behind", -within(r, time.Second, time.Minute)
+		case n < 6:
+			what, ahead = "hours ahead", within(r, time.Minute, 72*time.Hour)
+		case n < 8:
+			what, ahead = "hours behind", -within(r, time.Minute, 72*time.Hour)
+		default:
+			what, ahead = "in 1970", -time.Since(time.Unix(0, 0))
+		}
+		s.book.did("clock " + what)
+		set(ahead)
+		spell(ctx, within(r, 500*time.Millisecond, 20*time.Second))
+		set(0)
+	}
+}
+
 // fill writes until the disk is full.
 func fill(path string) error {
 	f, err := os.Create(path)
@@ -272,6 +309,9 @@ type keeper struct {
 	text           func(cluster string) string
 	log            *os.File
 	control        *control.Client
+	// health is the URL that says whether the agent is alive, env what its environment has besides.
+	health string
+	env    []string
 
 	agent *stage.Agent
 	// expected is closed before the agent is ended.
@@ -286,7 +326,7 @@ type keeper struct {
 }
 
 func (k *keeper) start() {
-	a, err := k.stage.StartAgent(k.binary, k.config, k.log)
+	a, err := k.stage.StartAgent(k.binary, k.config, k.log, k.env...)
 	if err != nil {
 		k.book.finding("%v", err)
 		return
@@ -304,6 +344,7 @@ func (k *keeper) start() {
 			case <-tick.C:
 				k.measure(a)
 				k.sample()
+				k.probe()
 			case <-expected:
 				return
 			case <-a.Done():
@@ -342,6 +383,27 @@ func (k *keeper) sample() {
 		}
 	}
 	k.book.sampled(status.Spool.Used, evicted)
+}
+
+// probe asks whether the agent is alive, as the kubelet does, and it never is not: a kubelet would end it.
+func (k *keeper) probe() {
+	ctx, cancel := context.WithTimeout(k.stage.Context(), 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, k.health, nil)
+	if err != nil {
+		k.book.finding("%v", err)
+		return
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		// One that starts or ends does not answer.
+		return
+	}
+	defer answer.Body.Close()
+	body, _ := io.ReadAll(io.LimitReader(answer.Body, 4<<10))
+	if answer.StatusCode != http.StatusOK {
+		k.book.finding("/healthz: %d: %s", answer.StatusCode, body)
+	}
 }
 
 func (k *keeper) setDiskFull(full bool) {

@@ -20,12 +20,13 @@ type Agent struct {
 }
 
 // StartAgent runs the binary with the configuration and appends what it writes to log. It is killed at the end of the stage
-// if it still runs then.
-func (s *Stage) StartAgent(binary, config string, log *os.File) (*Agent, error) {
+// if it still runs then. What env has, the environment has besides its own.
+func (s *Stage) StartAgent(binary, config string, log *os.File, env ...string) (*Agent, error) {
 	a := &Agent{done: make(chan struct{})}
 	// Its end is Stop's or Kill's, not the context's.
 	a.cmd = exec.CommandContext(context.WithoutCancel(s.ctx), binary, "run", "--config", config)
 	a.cmd.Stdout, a.cmd.Stderr = log, log
+	a.cmd.Env = append(os.Environ(), env...)
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := a.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the agent: %w", err)
