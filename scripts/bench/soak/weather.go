@@ -262,7 +262,7 @@ func (s *sky) clocks(ctx context.Context, r *rand.Rand) {
 			s.book.finding("set the clock: %v", err)
 		}
 	}
-	for spell(ctx, within(r, 5*time.Second, 60*time.Second)) {
+	for spell(ctx, within(r, 2*time.Second, 40*time.Second)) {
 		var what string
 		var ahead time.Duration
 		switch n := r.IntN(10); {
