@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -580,7 +581,7 @@ func TestClockThatIsSetMakesNothingStandStill(t *testing.T) {
 		<-tick.C
 	}
 	// A bubble's clock has one reading only, so this is the machine's.
-	if next := d.Status().Next; next == next.Round(0) {
+	if next := d.Status().Next; !strings.Contains(next.String(), " m=") {
 		t.Errorf("%s is a time of the wall clock alone", next)
 	}
 }

@@ -15,7 +15,7 @@ import (
 // clockVariable names the file that says by how much the agent's clock is wrong.
 const clockVariable = "SOAK_CLOCK"
 
-// clock is the wall clock of an agent that was built by buildAgent: the machine's, plus what stands in a file, in seconds. The
+// clock is the wall clock of an agent that was built by buildWithClock: the machine's, plus what stands in a file, in seconds. The
 // clock that timers go by stays as it is, as it does when a clock is set.
 type clock struct{ file *os.File }
 
@@ -65,8 +65,8 @@ var soakAhead = func() *atomic.Int64 {
 `
 )
 
-// buildAgent builds the agent into dir, with a clock that can be set.
-func buildAgent(ctx context.Context, dir string) (binary string, err error) {
+// buildWithClock builds the program into dir, with a clock that can be set.
+func buildWithClock(ctx context.Context, dir, program string) (binary string, err error) {
 	root, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
 		return "", fmt.Errorf("go env GOROOT: %w", err)
@@ -96,11 +96,11 @@ func buildAgent(ctx context.Context, dir string) (binary string, err error) {
 	if err := os.WriteFile(list, overlay, 0o600); err != nil {
 		return "", err
 	}
-	binary = filepath.Join(dir, "edge-eventer")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-overlay", list, "-o", binary, "./cmd/edge-eventer")
+	binary = filepath.Join(dir, "program")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-overlay", list, "-o", binary, program)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
 	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the agent with a clock that can be set: %w\n%s", err, out)
+		return "", fmt.Errorf("build %s with a clock that can be set: %w\n%s", program, err, out)
 	}
 	return binary, nil
 }

@@ -77,7 +77,7 @@ func soak(s *stage.Stage, o *options) error {
 	})
 	sky := &sky{stage: s}
 	if o.agent == "" {
-		if o.agent, err = buildAgent(s.Context(), dir); err != nil {
+		if o.agent, err = buildWithClock(s.Context(), dir, "./cmd/edge-eventer"); err != nil {
 			return err
 		}
 		if sky.clock, err = newClock(filepath.Join(dir, "clock")); err != nil {
