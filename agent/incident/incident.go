@@ -257,5 +257,5 @@ func (in *Incident) id(p Policy) string {
 		return in.Event.UID + "." + in.Event.ResourceVersion
 	}
 	key := Key(in.Event.InvolvedObject.Namespace, in.Event.InvolvedObject.Kind, in.Workload, in.Event.Reason)
-	return fmt.Sprintf("%s-%x-%d", hex.EncodeToString(key[:6]), in.Opened.UnixMilli(), in.Occurrences)
+	return fmt.Sprintf("%s-%x-%d", hex.EncodeToString(key[:6]), in.Opened.UnixMicro(), in.Occurrences)
 }

@@ -142,6 +142,19 @@ func TestClockThatWasPutBackHoldsNothing(t *testing.T) {
 	}
 }
 
+// TestOpeningsWithinAMillisecondHaveIDsOfTheirOwn: a Pi that starts in 1970 each time passes the same milliseconds again and again,
+// and a receiver that knows the ID would take the second opening for a repeat of the first.
+func TestOpeningsWithinAMillisecondHaveIDsOfTheirOwn(t *testing.T) {
+	ids := make(map[string]bool)
+	for i := range 3 {
+		in, _, _ := incidents.Fold(nil, observation(time.Unix(7, 0).Add(time.Duration(i)*time.Microsecond), 1))
+		ids[in.Alert(incidents, "", notify.Warning).ID] = true
+	}
+	if len(ids) != 3 {
+		t.Errorf("three openings have %d IDs", len(ids))
+	}
+}
+
 func TestUpdateWithoutObservationIsNoNews(t *testing.T) {
 	if _, _, ok := incidents.Fold(nil, observation(start, 0)); ok {
 		t.Error("an event that was told and only changed its metadata became an incident")
