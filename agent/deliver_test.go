@@ -543,6 +543,40 @@ func TestClockThatWasPutBackHoldsNoMessage(t *testing.T) {
 	}
 }
 
+// TestShorterPausesHoldWhatWaitsNoLonger: a reload may leave due times that the new policy would not set.
+func TestShorterPausesHoldWhatWaitsNoLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &scripted{}
+		h := newHouse(t, map[string]notify.Receiver{"ops": r})
+		defer h.close()
+		long := testPolicy
+		long.GroupInterval, long.RepeatInterval, long.ResolveAfter = 24*time.Hour, 24*time.Hour, 48*time.Hour
+		now := time.Now()
+		err := h.spool.Update(func(tx *spool.Tx) error {
+			for _, name := range []string{"web", "db"} {
+				first := observationOf(warning(name, 10, 1, now), now)
+				in, _, _ := long.Fold(nil, &first)
+				in, due, _ := long.ToldUntil(in, in, now)
+				if name == "db" {
+					again := observationOf(warning(name, 11, 1, now), now)
+					in, due, _ = long.Fold(in, &again)
+				}
+				key := incident.Key("shop", "Pod", name, "BackOff")
+				if err := tx.Queue("ops").Put(spool.Record{Key: key, Due: due, Untold: in.Untold(), Body: in.Append(nil)}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.start()
+		pass(testPolicy.Longest() + time.Minute)
+		wantTold(t, r, map[string]int{"db": 1})
+	})
+}
+
 func TestOnlyAStepBackIsOne(t *testing.T) {
 	for _, c := range []struct {
 		wall, elapsed time.Duration

@@ -48,7 +48,7 @@ func (d *delivery) rebase() error {
 		}
 	}
 	if corrected > 0 {
-		d.logger.Warn("the clock was put back: due times are corrected", "incidents", corrected)
+		d.logger.Warn("the clock was put back, or pauses were made shorter: due times are corrected", "incidents", corrected)
 	}
 	return nil
 }

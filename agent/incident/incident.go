@@ -149,10 +149,11 @@ func (p Policy) Over(in *Incident, at time.Time) bool {
 	return in.Untold() == 0 && in.quietAt(at, p.ResolveAfter)
 }
 
-// Ahead reports whether an incident that is due at the given time was noted by a clock that ran ahead of at.
+// Ahead reports whether an incident that is due at the given time was noted by a clock that ran ahead of at, or by a policy
+// with longer pauses. After Rebase it is not.
 func (p Policy) Ahead(in *Incident, due, at time.Time) bool {
 	firstTelling := in.Untold() > 0 && in.ToldAt.IsZero()
-	return in.Active.After(at) || in.ToldAt.After(at) || firstTelling && due.After(at.Add(p.GroupWait))
+	return in.Active.After(at) || in.ToldAt.After(at) || firstTelling && due.After(at.Add(p.GroupWait)) || due.After(at.Add(p.Longest()))
 }
 
 // Rebase takes times that lie ahead of the clock back to at, and returns when the incident is due then. They were set
@@ -164,6 +165,7 @@ func (p Policy) Rebase(in *Incident, at time.Time) time.Time {
 			*t = at
 		}
 	}
+	in.Step = min(in.Step, p.RepeatInterval)
 	if in.Untold() > 0 && in.ToldAt.IsZero() && in.Opened.After(at) {
 		return at
 	}
