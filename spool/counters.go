@@ -54,6 +54,15 @@ func (tx *Tx) Value(name string) []byte {
 	return append([]byte{}, payload...)
 }
 
+// Values returns the names of the values that begin with prefix, sorted.
+func (tx *Tx) Values(prefix string) []string {
+	var names []string
+	for key := range tx.scan(plain(kindValue, prefix)) {
+		names = append(names, string(key[1:]))
+	}
+	return names
+}
+
 // nameKey returns the key of a counter or value, and an error if the name is one too many.
 func (tx *Tx) nameKey(kind byte, name string) ([]byte, error) {
 	if name == "" || len(name) > maxNameLen {

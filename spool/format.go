@@ -21,7 +21,7 @@ const bucketName = "spool"
 const (
 	kindFormat   byte = 0x01 // -> version
 	kindTotals   byte = 0x02 // -> totals
-	kindPosition byte = 0x03 // namespace -> resourceVersion
+	kindPosition byte = 0x03 // namespace -> resourceVersion; 0, namespace -> namespaceState
 	kindCounter  byte = 0x04 // name -> count
 	kindValue    byte = 0x05 // name -> value
 	kindQueue    byte = 0x06 // receiver -> queueStats

@@ -156,7 +156,11 @@ func parseEntry(key, value []byte) (e parsedEntry, err error) {
 		e.version = binary.BigEndian.Uint32(payload)
 	case kindTotals:
 		e.totals, err = decodeTotals(payload)
-	case kindPosition, kindValue:
+	case kindValue:
+	case kindPosition:
+		if _, isState := namespaceOf(key); isState {
+			_, err = decodeNamespaceState(payload)
+		}
 	case kindCounter:
 		if len(payload) != 8 {
 			return wrong()

@@ -183,7 +183,12 @@ func (r *rescuer) keep(e *parsedEntry, key, value []byte) error {
 		r.totals.rev = max(r.totals.rev, e.totals.rev)
 		r.totals.forgotten = max(r.totals.forgotten, e.totals.forgotten)
 	case kindPosition:
-		if len(r.positions) < maxNames {
+		if _, isState := namespaceOf(key); isState {
+			// It begins with the revision, so the greater is the newer.
+			if old := tx.get(key); old == nil || bytes.Compare(old[sealLen:], value[sealLen:]) < 0 {
+				_, err = tx.put(key, bytes.Clone(value))
+			}
+		} else if len(r.positions) < maxNamespaces {
 			r.positions = append(r.positions, [2][]byte{bytes.Clone(key), bytes.Clone(value)})
 		}
 	case kindCounter, kindValue, kindUntold, kindTotal:

@@ -249,23 +249,3 @@ func (tx *Tx) loadTotals() *totals {
 	}
 	return &tx.totals
 }
-
-// Position returns the resourceVersion up to which the events of the namespace, "" being all, were taken.
-func (tx *Tx) Position(namespace string) (resourceVersion string, ok bool) {
-	payload, ok := tx.payload(plain(kindPosition, namespace))
-	return string(payload), ok
-}
-
-// SetPosition sets the position of the namespace. Both are at most 64 bytes long.
-func (tx *Tx) SetPosition(namespace, resourceVersion string) error {
-	if len(namespace) > maxNameLen || len(resourceVersion) > maxPositionLen {
-		return fmt.Errorf("%w: position %q of namespace %q", ErrTooLarge, resourceVersion, namespace)
-	}
-	return tx.putChanged(plain(kindPosition, namespace), []byte(resourceVersion))
-}
-
-// ForgetPosition removes the position of the namespace.
-func (tx *Tx) ForgetPosition(namespace string) error {
-	_, err := tx.delete(plain(kindPosition, namespace))
-	return err
-}
