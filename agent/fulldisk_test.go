@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -94,6 +95,38 @@ func TestFullDiskRepeatsNoMessage(t *testing.T) {
 				pass(time.Minute)
 				wantTold(t, r, map[string]int{"web": 1, "db": 1})
 			})
+		})
+	}
+}
+
+// TestNoListOvertakesTheChangesBeforeIt: while the disk is full the watch shows changes, loses its position and lists. The list is
+// committed behind the changes, so the position does not go back to them.
+func TestNoListOvertakesTheChangesBeforeIt(t *testing.T) {
+	for trial := range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			d := &disk{t: t}
+			s, err := spool.Open(spool.Options{Path: filepath.Join(t.TempDir(), "spool.db"), OpenFile: d.open})
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := newHouseOn(t, s, map[string]notify.Receiver{"ops": &scripted{}})
+			h.start()
+			defer h.close()
+			h.list("10", false, warning("web", 10, 1, time.Now()))
+			d.fill()
+			// The first fills a batch and blocks the intake; the others wait behind it.
+			for i := range maxBatch + changeBuffer - 1 {
+				h.show(warning("web", 11+i, 2+i, time.Now()))
+			}
+			var listed sync.WaitGroup
+			listed.Go(func() { h.list("5000", false, warning("db", 4000, 1, time.Now())) })
+			pass(time.Minute)
+			d.empty()
+			listed.Wait()
+			pass(2 * time.Minute)
+			if position, err := h.intake.Position(""); err != nil || position != "5000" {
+				t.Errorf("trial %d: the position is %s, %v after a list of 5000", trial, position, err)
+			}
 		})
 	}
 }

@@ -65,10 +65,11 @@ type intake struct {
 	// arrived is called with the receiver's name after a commit that put something into its queue.
 	arrived func(receiver string)
 
-	pages   chan pageRequest
-	changes chan watch.Change
-	alive   map[string]*aliveSet
-	stats   intakeStats
+	// shown holds what the watches showed, changes and pages in the order in which they came: a page that overtook the changes
+	// before it would be followed by positions of the past.
+	shown chan shown
+	alive map[string]*aliveSet
+	stats intakeStats
 }
 
 // intakeStats are read by the metrics while the intake runs.
@@ -96,9 +97,11 @@ func (s *intakeStats) add(t *tally) {
 	s.folded.Add(t.folded)
 }
 
-type pageRequest struct {
-	page watch.Page
-	done chan error
+// shown is a change or, where done is not nil, a page, whose sender waits for done.
+type shown struct {
+	change watch.Change
+	page   watch.Page
+	done   chan error
 }
 
 func newIntake(s *spool.Spool, logger *slog.Logger) *intake {
@@ -108,8 +111,7 @@ func newIntake(s *spool.Spool, logger *slog.Logger) *intake {
 		maxCommit:      maxBatchBytes,
 		logger:         logger,
 		arrived:        func(string) {},
-		pages:          make(chan pageRequest),
-		changes:        make(chan watch.Change, changeBuffer),
+		shown:          make(chan shown, changeBuffer),
 		alive:          make(map[string]*aliveSet),
 		stats:          intakeStats{began: time.Now()},
 	}
@@ -161,14 +163,14 @@ func (in *intake) Position(namespace string) (string, error) {
 
 // List takes one page of a list and returns when it is on disk.
 func (in *intake) List(ctx context.Context, page watch.Page) error {
-	request := pageRequest{page: page, done: make(chan error, 1)}
+	done := make(chan error, 1)
 	select {
-	case in.pages <- request:
+	case in.shown <- shown{page: page, done: done}:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	select {
-	case err := <-request.done:
+	case err := <-done:
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
@@ -179,7 +181,7 @@ func (in *intake) List(ctx context.Context, page watch.Page) error {
 // due and at most repeatsWait later.
 func (in *intake) Watched(ctx context.Context, c watch.Change) error {
 	select {
-	case in.changes <- c:
+	case in.shown <- shown{change: c}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -195,9 +197,15 @@ func (in *intake) run(ctx context.Context) error {
 	for {
 		in.rest()
 		select {
-		case c := <-in.changes:
+		case next := <-in.shown:
 			in.beat()
-			batch.add(c, time.Now())
+			if next.done != nil {
+				in.flush(ctx, &batch)
+				timer.Stop()
+				next.done <- in.takeList(ctx, next.page)
+				continue
+			}
+			batch.add(next.change, time.Now())
 			switch {
 			case batch.full(in.commitBytes()):
 				in.flush(ctx, &batch)
@@ -208,23 +216,36 @@ func (in *intake) run(ctx context.Context) error {
 		case <-timer.C:
 			in.beat()
 			in.flush(ctx, &batch)
-		case request := <-in.pages:
-			in.beat()
-			in.flush(ctx, &batch)
-			timer.Stop()
-			err := in.commitPage(ctx, request.page)
-			if err == nil && request.page.Last {
-				delete(in.alive, request.page.Namespace)
-			}
-			request.done <- err
 		case <-ctx.Done():
-			for len(in.changes) > 0 && !batch.full(in.commitBytes()) {
-				batch.add(<-in.changes, time.Now())
-			}
+			in.drain(&batch)
 			in.flush(ctx, &batch)
 			return nil
 		}
 	}
+}
+
+// drain takes what was shown already into the batch, as far as the next page: who sent that one is gone.
+func (in *intake) drain(b *batch) {
+	for !b.full(in.commitBytes()) {
+		select {
+		case next := <-in.shown:
+			if next.done != nil {
+				return
+			}
+			b.add(next.change, time.Now())
+		default:
+			return
+		}
+	}
+}
+
+// takeList commits a page.
+func (in *intake) takeList(ctx context.Context, page watch.Page) error {
+	err := in.commitPage(ctx, page)
+	if err == nil && page.Last {
+		delete(in.alive, page.Namespace)
+	}
+	return err
 }
 
 // hurry brings the commit forward to when the last change of the batch needs it, and reports whether it did. Between two
