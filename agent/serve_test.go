@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -15,12 +16,59 @@ import (
 	"github.com/edge-eventer/edge-eventer/notify"
 )
 
-// ask returns what the port answers.
+// ask returns what the port answers to the machine itself.
 func ask(t *testing.T, a *Agent, method, path string) (code int, body string) {
 	t.Helper()
+	return askAt(t, a, "127.0.0.1", "localhost:8080", method, path)
+}
+
+// askAt asks at a local address, under a name.
+func askAt(t *testing.T, a *Agent, at, host, method, path string) (code int, body string) {
+	t.Helper()
 	w := httptest.NewRecorder()
-	a.handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, path, nil))
+	ctx := context.WithValue(t.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.ParseIP(at), Port: 8080})
+	r := httptest.NewRequestWithContext(ctx, method, path, nil)
+	r.Host = host
+	a.handler().ServeHTTP(w, r)
 	return w.Code, w.Body.String()
+}
+
+// TestTextsOfEventsAndReceiversStayOnTheLoopback asks as a pod does, by the address and by the name of a Service.
+func TestTextsOfEventsAndReceiversStayOnTheLoopback(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startReloaded(t, receiver("ops"))
+		defer r.close()
+		r.receiver("ops").answer = func(context.Context, *notify.Message, notify.Form) error {
+			return &notify.Error{Outcome: notify.BadTarget, Reason: "the bot said Back-off"}
+		}
+		r.agent.signedIn(nil, errors.New("the token said Back-off"))
+		e := warning("web", 1, 1, time.Now())
+		e.Message, e.Reason = "Back-off", "Back-off"
+		r.show(e)
+		pass(time.Minute)
+		for path, want := range map[string]int{"/": 403, "/page.json": 403, "/metrics": 200, "/readyz": 503, "/healthz": 200} {
+			for _, host := range []string{"10.42.0.7:8080", "edge-eventer.edge-eventer.svc:8080"} {
+				code, body := askAt(t, r.agent, "10.42.0.7", host, "GET", path)
+				if code != want || strings.Contains(body, "Back-off") {
+					t.Errorf("%s of %s answers %d, want %d: %s", path, host, code, want, body)
+				}
+			}
+		}
+		if _, body := askAt(t, r.agent, "10.42.0.7", "10.42.0.7", "GET", "/readyz"); !strings.Contains(body, "receiver ops refuses every message since ") {
+			t.Errorf("/readyz says %s", body)
+		}
+		if _, body := ask(t, r.agent, "GET", "/page.json"); strings.Count(body, "Back-off") < 3 {
+			t.Errorf("the page on the loopback shows %s", body)
+		}
+
+		r.agent.config.Server.Page = "everywhere"
+		for host, want := range map[string]int{"10.42.0.7:8080": 200, "192.168.1.7": 200, "attacker.example": 421, "edge-eventer.edge-eventer.svc": 421, "Status.example": 200} {
+			r.agent.config.Server.Hosts = []string{"status.example"}
+			if code, body := askAt(t, r.agent, "10.42.0.7", host, "GET", "/page.json"); code != want || (code != 200) == strings.Contains(body, "Back-off") {
+				t.Errorf("with page everywhere, %s answers %d, want %d: %s", host, code, want, body)
+			}
+		}
+	})
 }
 
 func TestReadinessSaysWhyNot(t *testing.T) {

@@ -215,15 +215,32 @@ func readMemory(path string) (m MemoryStatus) {
 	return m
 }
 
+// problem is a reason why the agent is not ready. What is the agent's own words, Why may hold those of a receiver or of the API server.
+type problem struct{ what, why string }
+
+// sentences returns problems as sentences, with the words of others or without.
+func sentences(problems []problem, with bool) []string {
+	var texts []string
+	for _, p := range problems {
+		if with && p.why != "" {
+			p.what += ": " + p.why
+		}
+		texts = append(texts, p.what)
+	}
+	return texts
+}
+
 // Problems lists, as sentences, why the agent is not ready: the watch does not see, the spool cannot be written, a receiver
 // refuses. The link being away is none: that is what the spool is for.
-func (s *Status) Problems() []string {
-	var problems []string
+func (s *Status) Problems() []string { return sentences(s.problems(), true) }
+
+func (s *Status) problems() []problem {
+	var problems []problem
 	switch {
 	case s.SignInError != "":
-		problems = append(problems, "cannot sign in to the cluster: "+s.SignInError)
+		problems = append(problems, problem{"cannot sign in to the cluster", s.SignInError})
 	case len(s.Watch) == 0:
-		problems = append(problems, "has not signed in to the cluster yet")
+		problems = append(problems, problem{what: "has not signed in to the cluster yet"})
 	}
 	for _, n := range s.Watch {
 		where := "all namespaces"
@@ -232,18 +249,24 @@ func (s *Status) Problems() []string {
 		}
 		switch {
 		case n.Failing != nil && n.Failing.Unseen:
-			problems = append(problems, fmt.Sprintf("no sight of %s since %s: %v", where, n.Failing.Since.UTC().Format(time.RFC3339), n.Failing.Err))
+			problems = append(problems, problem{
+				fmt.Sprintf("no sight of %s since %s", where, n.Failing.Since.UTC().Format(time.RFC3339)), n.Failing.Err.Error(),
+			})
 		case n.LastAnswer.IsZero():
-			problems = append(problems, "the API server has not answered yet for "+where)
+			problems = append(problems, problem{what: "the API server has not answered yet for " + where})
 		}
 	}
 	if !s.Intake.BlockedSince.IsZero() {
-		problems = append(problems, fmt.Sprintf("%s (since %s)", s.Intake.BlockedBy, s.Intake.BlockedSince.UTC().Format(time.RFC3339)))
+		problems = append(problems, problem{
+			what: fmt.Sprintf("%s (since %s)", s.Intake.BlockedBy, s.Intake.BlockedSince.UTC().Format(time.RFC3339)),
+		})
 	}
 	for _, r := range s.Receivers {
 		if !r.Delivery.RefusedSince.IsZero() {
-			problems = append(problems, fmt.Sprintf("receiver %s refuses every message since %s: %s", r.Name,
-				r.Delivery.RefusedSince.UTC().Format(time.RFC3339), r.Delivery.LastError))
+			problems = append(problems, problem{
+				fmt.Sprintf("receiver %s refuses every message since %s", r.Name, r.Delivery.RefusedSince.UTC().Format(time.RFC3339)),
+				r.Delivery.LastError,
+			})
 		}
 	}
 	return problems

@@ -126,6 +126,9 @@ func TestManifestConfigurationIsTakenByTheAgent(t *testing.T) {
 	if !strings.HasSuffix(c.Server.Listen, ":8080") || deployment.at("spec", "template", "spec", "containers", 0, "ports", 0, "containerPort") != 8080 {
 		t.Errorf("the agent listens on %q, the probes ask port 8080", c.Server.Listen)
 	}
+	if c.Server.Page != "loopback" || len(c.Server.Hosts) > 0 {
+		t.Errorf("every pod may read the texts of events: page %s, hosts %q", c.Server.Page, c.Server.Hosts)
+	}
 	mounts := map[string]string{}
 	for _, m := range deployment.at("spec", "template", "spec", "containers", 0, "volumeMounts").([]any) {
 		m := m.(map[string]any)

@@ -24,6 +24,8 @@ const (
 	maxChecked = 200
 	// maxReceivers bounds the goroutines, connections and queues.
 	maxReceivers = 32
+	// maxHosts bounds the names by which the agent's port may be asked.
+	maxHosts = 32
 	// maxNamespaces bounds the watches, of which each namespace has one.
 	maxNamespaces = 50
 	maxInterfaces = 16
@@ -69,10 +71,24 @@ func (d *decoder) check(c *Config) {
 	if c.Heartbeat != 0 {
 		d.between("heartbeat", c.Heartbeat, time.Minute, 30*day, ", or 0 for none")
 	}
-	if c.Server.Listen != "" && !isListenAddress(c.Server.Listen) {
-		d.add("server.listen", "%s is no address to listen on; write \"127.0.0.1:8080\", \":8080\", or \"\" for none", quoted(c.Server.Listen))
-	}
+	d.checkServer(&c.Server)
 	d.checkReceivers(c)
+}
+
+func (d *decoder) checkServer(s *Server) {
+	if s.Listen != "" && !isListenAddress(s.Listen) {
+		d.add("server.listen", "%s is no address to listen on; write \"127.0.0.1:8080\", \":8080\", or \"\" for none", quoted(s.Listen))
+	}
+	d.oneOf("server.page", s.Page, "loopback", "everywhere")
+	if len(s.Hosts) > maxHosts {
+		d.add("server.hosts", "must be at most %d", maxHosts)
+	}
+	for i, name := range s.Hosts[:min(len(s.Hosts), maxHosts)] {
+		path := fmt.Sprintf("server.hosts[%d]", i)
+		if d.has(path) && !d.reported(path) && !regexp.MustCompile(hostPattern).MatchString(name) {
+			d.add(path, "%s is no name of a host; write it without a scheme, a port or a wildcard", quoted(name))
+		}
+	}
 }
 
 // hostName is never empty, because messages without a cluster's name cannot be told apart.
@@ -369,6 +385,9 @@ func durationText(duration time.Duration) string {
 	return text
 }
 
+// hostPattern matches the name of a host.
+const hostPattern = `^[A-Za-z]([-A-Za-z0-9.]{0,252}[A-Za-z0-9])?$`
+
 func isListenAddress(address string) bool {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -380,5 +399,5 @@ func isListenAddress(address string) bool {
 	if _, err := netip.ParseAddr(host); err == nil || host == "" {
 		return true
 	}
-	return regexp.MustCompile(`^[A-Za-z]([-A-Za-z0-9.]{0,252}[A-Za-z0-9])?$`).MatchString(host)
+	return regexp.MustCompile(hostPattern).MatchString(host)
 }

@@ -105,6 +105,10 @@ type Report struct {
 type Server struct {
 	// Listen is its address; empty: none. Default: 127.0.0.1:8080.
 	Listen string `yaml:"listen"`
+	// Page is where the status page, which shows the texts of events, is shown: loopback or everywhere. Default: loopback.
+	Page string `yaml:"page"`
+	// Hosts are further names of this machine by which it may be asked, such as that of a Service or a proxy. Default: none.
+	Hosts []string `yaml:"hosts"`
 }
 
 // Receiver is a destination.
@@ -206,7 +210,7 @@ func Default() *Config {
 			MaxBackoff:     5 * time.Minute,
 		},
 		Link:   Link{KeyExchange: "x25519"},
-		Server: Server{Listen: "127.0.0.1:8080"},
+		Server: Server{Listen: "127.0.0.1:8080", Page: "loopback"},
 	}
 }
 

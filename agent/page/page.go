@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/control"
+	"github.com/edge-eventer/edge-eventer/agent/server"
 )
 
 const (
@@ -71,9 +72,16 @@ func (p *Page) Register(mux *http.ServeMux) {
 		header(w, policy, "text/html; charset=utf-8")
 		_, _ = w.Write([]byte(html))
 	})
+	// The document is made for all browsers at once: a flood of requests costs one reading of the status a second.
+	document := server.Shared[[]byte]{Make: func() ([]byte, error) { return json.Marshal(p.document()) }}
 	mux.HandleFunc("GET /page.json", func(w http.ResponseWriter, _ *http.Request) {
+		body, err := document.Get()
+		if err != nil {
+			http.Error(w, "the status cannot be written as JSON", http.StatusInternalServerError)
+			return
+		}
 		header(w, "default-src 'none'", "application/json")
-		_ = json.NewEncoder(w).Encode(p.document())
+		_, _ = w.Write(body)
 	})
 }
 

@@ -1,0 +1,171 @@
+package server
+
+import (
+	"net"
+	"slices"
+	"sync"
+	"time"
+)
+
+// grace is how long a connection may let the server wait, for its request or for its answer to be taken, before it is closed in favour of
+// another. Whoever waited in the kernel's queue has sent its request by the time it is accepted, and needs none of it.
+const grace = 10 * time.Millisecond
+
+// A phase of a connection.
+type phase int
+
+const (
+	// accepted: the server has not begun to read.
+	accepted phase = iota
+	// asking: the server waits for a whole request header.
+	asking
+	// handling: the handler works; the server is the slow one.
+	handling
+	// answering: the answer is written.
+	answering
+)
+
+// crowd is a listener that keeps at most MaxConns connections open. When there are more, Accept closes the oldest that lets the server wait
+// for longer than the grace; as long as there is none, Accept waits, and newcomers wait in the kernel's queue.
+type crowd struct {
+	net.Listener
+	// changed has a token when a connection was closed or changed its phase.
+	changed chan struct{}
+
+	// mu guards open, closed, and the phases of the connections.
+	mu     sync.Mutex
+	open   []*conn // the oldest first
+	closed bool
+}
+
+func newCrowd(l net.Listener) *crowd { return &crowd{Listener: l, changed: make(chan struct{}, 1)} }
+
+// Accept returns the next connection when there is a place for it.
+func (l *crowd) Accept() (net.Conn, error) {
+	inner, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{Conn: inner, crowd: l}
+	for {
+		pause, err := l.place(c)
+		switch {
+		case err != nil:
+			_ = inner.Close()
+			return nil, err
+		case pause == 0:
+			return c, nil
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-l.changed:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// place gives c a place, or returns how long to wait before it is worth asking again.
+func (l *crowd) place(c *conn) (pause time.Duration, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return 0, net.ErrClosed
+	}
+	if len(l.open) >= MaxConns {
+		now := time.Now()
+		pause = time.Second
+		for i, other := range l.open {
+			left, waits := other.patience(now)
+			if !waits {
+				continue
+			}
+			if left <= 0 {
+				l.open = slices.Delete(l.open, i, i+1)
+				_ = other.Conn.Close()
+				break
+			}
+			pause = min(pause, left)
+		}
+	}
+	if len(l.open) >= MaxConns {
+		return pause, nil
+	}
+	l.open = append(l.open, c)
+	return 0, nil
+}
+
+// Close closes the listener. Its connections are the server's to close.
+func (l *crowd) Close() error {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	l.wake()
+	return l.Listener.Close()
+}
+
+func (l *crowd) wake() {
+	select {
+	case l.changed <- struct{}{}:
+	default:
+	}
+}
+
+// conn is a connection of a crowd.
+type conn struct {
+	net.Conn
+	crowd *crowd
+	// phase and since, when it began, are guarded by crowd.mu.
+	phase phase
+	since time.Time
+}
+
+// patience returns how long the client may still let the server wait. It reports false while the client does not: the server is at work.
+func (c *conn) patience(now time.Time) (left time.Duration, waits bool) {
+	if c.phase == accepted || c.phase == handling {
+		return 0, false
+	}
+	return grace - now.Sub(c.since), true
+}
+
+// enter begins a phase.
+func (c *conn) enter(p phase) {
+	c.crowd.mu.Lock()
+	c.phase, c.since = p, time.Now()
+	c.crowd.mu.Unlock()
+	c.crowd.wake()
+}
+
+// Read begins the wait for a request, and does not begin it again with each byte of a header that trickles in. While a request is
+// handled, net/http reads too, to notice a client that leaves.
+func (c *conn) Read(b []byte) (int, error) {
+	c.advance(accepted, asking)
+	return c.Conn.Read(b)
+}
+
+// Write begins the wait for the answer to be taken.
+func (c *conn) Write(b []byte) (int, error) {
+	c.advance(handling, answering)
+	return c.Conn.Write(b)
+}
+
+// advance begins the phase to, if the connection is in the phase from.
+func (c *conn) advance(from, to phase) {
+	c.crowd.mu.Lock()
+	is := c.phase == from
+	c.crowd.mu.Unlock()
+	if is {
+		c.enter(to)
+	}
+}
+
+// Close gives the place back.
+func (c *conn) Close() error {
+	c.crowd.mu.Lock()
+	if i := slices.Index(c.crowd.open, c); i >= 0 {
+		c.crowd.open = slices.Delete(c.crowd.open, i, i+1)
+	}
+	c.crowd.mu.Unlock()
+	c.crowd.wake()
+	return c.Conn.Close()
+}
