@@ -26,6 +26,8 @@ type scripted struct {
 	answer func(ctx context.Context, m *notify.Message, form notify.Form) error
 	// fits is how many incidents fit into one request; 0: all.
 	fits int
+	// noLosses says that the form has no place for losses.
+	noLosses bool
 
 	mu        sync.Mutex
 	last      *notify.Message
@@ -50,7 +52,11 @@ func (r *scripted) Render(m *notify.Message, form notify.Form) (*notify.Request,
 		r.unnamed, r.unnamedEvents = m.Unnamed(n)
 	}
 	r.last, r.form = &taken, form
-	return &notify.Request{Incidents: n, Time: m.Now}, nil
+	request := &notify.Request{Incidents: n, Time: m.Now, Losses: notify.LossesWhole}
+	if r.noLosses {
+		request.Losses = notify.LossesNowhere
+	}
+	return request, nil
 }
 
 func (r *scripted) Send(ctx context.Context, _ *notify.Request) error {

@@ -119,6 +119,8 @@ type DeliveryStatus struct {
 	LastError string
 	// LastDelivered is when the receiver last confirmed a message.
 	LastDelivered time.Time
+	// MuteOnLosses says that the last message had losses to tell and no place for them: a body whose templates leave out the message.
+	MuteOnLosses bool
 	// Attempts counts by outcome: ok, retry, bad_payload, bad_target.
 	Attempts map[string]uint64
 	// Delivered counts the observations that the receiver confirmed.
@@ -370,6 +372,7 @@ func (d *delivery) attempt(ctx, sendCtx context.Context, w *waiting) time.Durati
 		err = &notify.Error{Outcome: notify.BadPayload, Reason: "cannot be rendered", Err: err}
 		request = &notify.Request{Incidents: len(w.incidents)}
 	}
+	d.checkLosses(w, request, err)
 	if err == nil {
 		d.noteAttempt(w, request, nil)
 		d.delivered(ctx, w, w.in(request))
@@ -380,6 +383,28 @@ func (d *delivery) attempt(ctx, sendCtx context.Context, w *waiting) time.Durati
 	}
 	d.noteAttempt(w, request, err)
 	return d.failed(ctx, w, request, err)
+}
+
+// checkLosses leaves in w only the losses that the answer confirmed. Those of a form that has no place for them stay untold, and
+// the status says so.
+func (d *delivery) checkLosses(w *waiting, request *notify.Request, err error) {
+	if len(w.losses) == 0 {
+		return
+	}
+	told := request.LossesTold(err)
+	if !told {
+		w.losses = nil
+	}
+	if !told && err != nil {
+		return
+	}
+	d.mu.Lock()
+	changed := d.status.MuteOnLosses == told
+	d.status.MuteOnLosses = !told
+	d.mu.Unlock()
+	if changed && !told {
+		d.logger.Warn("losses cannot be told: the receiver's body has no place for them, use .Message in it")
+	}
 }
 
 // rush returns how long to stay away from a platform that is overloaded at whole and half hours: from 2 seconds before to 10

@@ -175,6 +175,13 @@ func (s *Status) writeReceivers(x *exposition) {
 			return max(0, s.Now.Sub(r.Oldest).Seconds())
 		}},
 		{"edge_eventer_dead_letters", gauge, "Messages that the receiver refused for good and that are kept.", func(r *ReceiverStatus) float64 { return float64(r.Dead) }},
+		{"edge_eventer_untold_losses", gauge, "How often something was lost that the receiver has not been told of.", func(r *ReceiverStatus) float64 {
+			times := uint64(0)
+			for _, l := range r.UntoldLosses {
+				times += l.Times
+			}
+			return float64(times)
+		}},
 		{"edge_eventer_delivered_events_total", counter, "Observations that the receiver confirmed.", func(r *ReceiverStatus) float64 { return float64(r.Delivery.Delivered) }},
 		{"edge_eventer_receiver_refused", gauge, "1 while the receiver refuses every message.", func(r *ReceiverStatus) float64 { return flag(!r.Delivery.RefusedSince.IsZero()) }},
 		{"edge_eventer_last_delivery_timestamp_seconds", gauge, "When the receiver last confirmed a message, in Unix seconds; 0: never.", func(r *ReceiverStatus) float64 { return seconds(r.Delivery.LastDelivered) }},

@@ -67,6 +67,9 @@ func (r *ReceiverStatus) report() control.Receiver {
 	for _, l := range r.Losses {
 		c.Losses = append(c.Losses, control.Loss{Cause: l.Cause, Incidents: l.Records, Events: l.Events, Since: l.Since})
 	}
+	for _, l := range r.UntoldLosses {
+		c.UntoldLosses = append(c.UntoldLosses, control.Loss{Cause: l.Cause, Incidents: l.Records, Events: l.Events, Since: l.Since})
+	}
 	return c
 }
 
@@ -94,6 +97,9 @@ func (s *Status) notes() []string {
 		if r.Dead > 0 && r.Type != "" {
 			notes = append(notes, fmt.Sprintf("receiver %s refused %d messages for good: spool ls --receiver %s shows them, spool retry sends them again",
 				r.Name, r.Dead, r.Name))
+		}
+		if r.Delivery.MuteOnLosses {
+			notes = append(notes, fmt.Sprintf("receiver %s cannot be told what was lost: no template of its body uses .Message; the losses stay untold", r.Name))
 		}
 		if r.Type == "" {
 			notes = append(notes, fmt.Sprintf("queue %s has no receiver: %d records and %d dead letters wait; configure it again, or spool drop --receiver %s",

@@ -89,6 +89,8 @@ type ReceiverStatus struct {
 	Dead int
 	// Losses are those since the spool was made, by cause.
 	Losses []spool.Loss
+	// UntoldLosses are those that the receiver has not confirmed yet.
+	UntoldLosses []spool.Loss
 	// Matches are the receiver's match rules and how often each was the first to match.
 	Matches  []filter.Count
 	Delivery DeliveryStatus
@@ -175,7 +177,7 @@ func (a *Agent) Status() (Status, error) {
 func queueStatus(tx *spool.Tx, name string) ReceiverStatus {
 	q := tx.Queue(name)
 	r := ReceiverStatus{
-		Name: name, Waiting: q.Len(), Untold: q.Untold(), Bytes: q.Bytes(), Dead: q.DeadLen(), Losses: q.TotalLosses(),
+		Name: name, Waiting: q.Len(), Untold: q.Untold(), Bytes: q.Bytes(), Dead: q.DeadLen(), Losses: q.TotalLosses(), UntoldLosses: q.UntoldLosses(),
 	}
 	if oldest, ok := q.Oldest(); ok {
 		r.Oldest = oldest.Added

@@ -156,7 +156,10 @@ func filledMap(m map[string]string) map[string]string {
 
 // requestAs is a POST of a body with a content type of its own.
 func (m *Message) requestAs(contentType string, body []byte, incidents int) *Request {
-	return &Request{Method: http.MethodPost, Header: map[string]string{"Content-Type": contentType}, Body: body, Incidents: incidents, Time: m.Now}
+	return &Request{
+		Method: http.MethodPost, Header: map[string]string{"Content-Type": contentType}, Body: body, Incidents: incidents, Time: m.Now,
+		Losses: m.lossesIn(LossesWhole),
+	}
 }
 
 // Send posts the request.

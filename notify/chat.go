@@ -251,6 +251,7 @@ func (m *Message) request(body []byte, incidents int) *Request {
 		Body:      body,
 		Incidents: incidents,
 		Time:      m.Now,
+		Losses:    m.lossesIn(LossesWhole),
 	}
 }
 

@@ -634,3 +634,36 @@ func TestEveryTypeIsUnderTheContract(t *testing.T) {
 		t.Errorf("under the contract: %v; types: %v", got, want)
 	}
 }
+
+// TestRequestSaysWhichPartTellsLosses: what no part tells must not be taken for told.
+func TestRequestSaysWhichPartTellsLosses(t *testing.T) {
+	forEach(t, func(t *testing.T, s *subject) {
+		r := s.receiver(t, "http://127.0.0.1:1")
+		want := notify.LossesWhole
+		if s.name == "kafka-rest" {
+			want = notify.LossesFirst
+		}
+		for _, form := range []notify.Form{notify.Full, notify.Simple} {
+			request := render(t, r, messages()["losses"], form)
+			if request.Losses != want {
+				t.Errorf("losses in part %d, want %d", request.Losses, want)
+			}
+			if got := render(t, r, messages()["plain"], form).Losses; got != notify.LossesNowhere {
+				t.Errorf("a message without losses tells them in part %d", got)
+			}
+			for _, c := range []struct {
+				err  error
+				told bool
+			}{
+				{nil, true},
+				{&notify.Error{}, false},
+				{&notify.Error{Refused: []int{0}}, false},
+				{&notify.Error{Refused: []int{1}}, want == notify.LossesFirst},
+			} {
+				if got := request.LossesTold(c.err); got != c.told {
+					t.Errorf("told after %+v: %v, want %v", c.err, got, c.told)
+				}
+			}
+		}
+	})
+}

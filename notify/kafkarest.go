@@ -85,7 +85,7 @@ func (k *kafkaRest) Render(m *Message, _ Form) (*Request, error) {
 		losses = nil
 	}
 	r := m.requestAs(kafkaType, toJSON(records), len(taken))
-	r.Taken, r.Topic = taken, topic
+	r.Taken, r.Topic, r.Losses = taken, topic, m.lossesIn(LossesFirst)
 	return r, nil
 }
 

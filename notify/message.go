@@ -82,6 +82,14 @@ type Digest struct {
 	MoreEvents    uint64
 }
 
+// lossesIn returns part where there is a loss to tell.
+func (m *Message) lossesIn(part LossPart) LossPart {
+	if len(m.Losses) == 0 {
+		return LossesNowhere
+	}
+	return part
+}
+
 // Unnamed returns how many incidents, with how many events, a message must count that names only the first n of its
 // incidents; 0 while another message of the digest follows.
 func (m *Message) Unnamed(n int) (incidents int, events uint64) {

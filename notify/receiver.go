@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -51,11 +52,34 @@ type Request struct {
 	Taken []int
 	// Topic is where the records of kafka-rest go.
 	Topic string
+	// Losses is the part of the request that tells the message's losses. They are told only once that part is confirmed.
+	Losses LossPart
 	// Time is the Now of the message.
 	Time time.Time
 
 	// data is what templates in the receiver's URL and headers see. Send executes them, since the results are secrets.
 	data *templateData
+}
+
+// LossPart is the part of a request that tells the losses of its message.
+type LossPart int
+
+const (
+	// LossesNowhere says that no part tells them: the message has none, or its form has no place for them.
+	LossesNowhere LossPart = iota
+	// LossesWhole says that the request tells them beside its incidents: they are told when all of it was taken.
+	LossesWhole
+	// LossesFirst says that the record of the first incident of Indexes tells them, whatever becomes of the others.
+	LossesFirst
+)
+
+// LossesTold reports whether an answer confirmed the part that tells the losses; err is what Send returned.
+func (r *Request) LossesTold(err error) bool {
+	if err == nil {
+		return r.Losses != LossesNowhere
+	}
+	e, ok := errors.AsType[*Error](err)
+	return ok && r.Losses == LossesFirst && len(e.Refused) > 0 && !slices.Contains(e.Refused, 0)
 }
 
 // Indexes returns which incidents of the message are in the body, by index in rising order.

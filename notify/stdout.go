@@ -71,7 +71,7 @@ func (s *stdout) Render(m *Message, _ Form) (*Request, error) {
 	for _, line := range s.ending(m, n) {
 		b.WriteString(pad("") + line + "\n")
 	}
-	return &Request{Method: "PRINT", Body: []byte(b.String()), Incidents: n, Time: m.Now}, nil
+	return &Request{Method: "PRINT", Body: []byte(b.String()), Incidents: n, Time: m.Now, Losses: m.lossesIn(LossesWhole)}, nil
 }
 
 // pad fills a text up to the column where headings and messages begin.

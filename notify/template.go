@@ -61,10 +61,9 @@ func newTemplateData(cfg *Config, m *Message, textLimit int) *templateData {
 	if len(m.Incidents) > 0 {
 		in = m.Incidents[0]
 	}
-	w := wordsOf(cfg.Language)
 	var text strings.Builder
-	for i := range m.Losses[:min(len(m.Losses), 10)] {
-		text.WriteString(w.loss(&m.Losses[i], cfg.Location) + "\n")
+	for _, line := range lossLines(cfg, m) {
+		text.WriteString(line + "\n")
 	}
 	short := func(text string) string { return nameText(text, 1024) }
 	d := &templateData{
@@ -383,12 +382,42 @@ func (t *webhookTemplates) body(cfg *Config, m *Message) (*Request, error) {
 		}
 		body := toJSON(tree)
 		if len(body) <= limit {
-			return &Request{Body: body, Incidents: min(len(m.Incidents), 1)}, nil
+			r := &Request{Body: body, Incidents: min(len(m.Incidents), 1)}
+			if showsLosses(cfg, m, body) {
+				r.Losses = m.lossesIn(LossesWhole)
+			}
+			return r, nil
 		}
 		if text == 0 {
 			return nil, fmt.Errorf("execute template: the body is larger than batch.maxBytes even without the event's message")
 		}
 	}
+}
+
+// showsLosses reports whether each line that newTemplateData puts above the message is in the body. A template may leave the
+// message out, cut it or take only its end, and a loss that nobody can read there was not told. Case is not compared, for upper.
+func showsLosses(cfg *Config, m *Message, body []byte) bool {
+	if len(m.Losses) == 0 {
+		return false
+	}
+	shown := bytes.ToLower(body)
+	for _, line := range lossLines(cfg, m) {
+		line = strings.Trim(string(toJSON(messageText(line, maxRendered))), `"`)
+		if !bytes.Contains(shown, bytes.ToLower([]byte(line))) {
+			return false
+		}
+	}
+	return true
+}
+
+// lossLines are the losses as a receiver that knows only events shows them.
+func lossLines(cfg *Config, m *Message) []string {
+	w := wordsOf(cfg.Language)
+	var lines []string
+	for i := range m.Losses[:min(len(m.Losses), 10)] {
+		lines = append(lines, w.loss(&m.Losses[i], cfg.Location))
+	}
+	return lines
 }
 
 // target executes the templates of the URL and the headers.

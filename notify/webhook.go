@@ -84,7 +84,7 @@ func (w *webhook) render(m *Message, _ Form) (*Request, error) {
 		d.Incidents = append(d.Incidents, b)
 	}
 	d.Batch = batchID(m.Incidents[:len(records)], m.Losses)
-	return &Request{Body: toJSON(d), Incidents: len(records)}, nil
+	return &Request{Body: toJSON(d), Incidents: len(records), Losses: m.lossesIn(LossesWhole)}, nil
 }
 
 // records encodes leading incidents, each followed by a comma or a bracket, as many as limit and most allow, but at least

@@ -94,6 +94,8 @@ type Receiver struct {
 	// Attempts counts by outcome: ok, retry, bad_payload, bad_target.
 	Attempts map[string]uint64 `json:"attempts,omitempty"`
 	Losses   []Loss            `json:"losses,omitempty"`
+	// UntoldLosses are those of Losses that the receiver has not confirmed.
+	UntoldLosses []Loss `json:"untoldLosses,omitempty"`
 }
 
 // Delivery is an attempt to deliver a message, or several in a row that failed alike.
