@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -60,6 +61,12 @@ func Check(cfg Config) []string {
 	if cfg.CAFile != "" && cfg.InsecureSkipVerify {
 		add("tls", "caFile has no effect together with insecureSkipVerify; set one of them")
 	}
+	if (cfg.CertFile == "") != (cfg.KeyFile == "") {
+		add("tls", "certFile and keyFile belong together; set both or none")
+	}
+	if cfg.ServerName != "" {
+		checkServerName(&cfg, add)
+	}
 	checkMentions(&cfg, add)
 	checkHeaders(&cfg, add)
 	if cfg.BatchMax < 0 || cfg.BatchMax > maxBatch {
@@ -91,7 +98,7 @@ func setKeys(cfg *Config) []string {
 		{"url", !cfg.URL.IsZero()},
 		{"secret", !cfg.Secret.IsZero()},
 		{"mention", len(cfg.Mention) > 0},
-		{"tls", cfg.CAFile != "" || cfg.InsecureSkipVerify},
+		{"tls", cfg.CAFile != "" || cfg.CertFile != "" || cfg.KeyFile != "" || cfg.ServerName != "" || cfg.InsecureSkipVerify},
 		{"proxy", cfg.Proxy != ""},
 		{"token", !cfg.Token.IsZero()},
 		{"chatId", cfg.ChatID != ""},
@@ -133,6 +140,16 @@ func checkURL(cfg *Config, add addMistake) {
 		// A template; checkWebhook executes it.
 	case !isWebURL(text):
 		add("url", "must begin with https:// or http:// and name a host")
+	}
+}
+
+func checkServerName(cfg *Config, add addMistake) {
+	_, notAddress := netip.ParseAddr(cfg.ServerName)
+	switch u, err := url.Parse(cfg.Proxy); {
+	case !only(cfg.ServerName, 253, ".-_") && notAddress != nil:
+		add("tls.serverName", "must be the name or the IP address that stands in the server's certificate")
+	case err == nil && u.Scheme == "https":
+		add("tls.serverName", "cannot be used behind a proxy that is reached by https")
 	}
 }
 

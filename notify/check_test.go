@@ -32,6 +32,9 @@ func TestEveryMistakeOfAConfigurationIsASentence(t *testing.T) {
 		}},
 		{"proxy", notify.Config{Type: "feishu", URL: url, Proxy: "10.0.0.1:3128"}, []string{"proxy: must be the URL of an HTTP proxy, such as http://10.0.0.1:3128"}},
 		{"tls", notify.Config{Type: "feishu", URL: url, CAFile: "x", InsecureSkipVerify: true}, []string{"tls: caFile has no effect together with insecureSkipVerify; set one of them"}},
+		{"half a client certificate", notify.Config{Type: "feishu", URL: url, CertFile: "x"}, []string{"tls: certFile and keyFile belong together; set both or none"}},
+		{"server name", notify.Config{Type: "feishu", URL: url, ServerName: "a b"}, []string{"tls.serverName: must be the name or the IP address that stands in the server's certificate"}},
+		{"server name is an address", notify.Config{Type: "feishu", URL: url, ServerName: "fd00::1"}, nil},
 		{"batch", notify.Config{Type: "webhook", URL: url, BatchMax: 5000, BatchBytes: 100}, []string{"batch.max: must be 1 to 1000", "batch.maxBytes: must be 16Ki to 1Mi"}},
 		{"method", notify.Config{Type: "webhook", URL: url, Method: "GET"}, []string{"method: must be POST or PUT"}},
 		{"success", notify.Config{Type: "webhook", URL: url, SuccessStatus: []int{200, 302, 99}}, []string{

@@ -21,8 +21,14 @@ type Config struct {
 	// Mention lists user ids, or "all"; used only for messages that hold a critical incident.
 	Mention []string
 
-	// CAFile is a PEM file with further authorities to trust; re-read for each new connection.
+	// CAFile is a PEM file with further authorities to trust. The files of TLS are read before each request; when one
+	// changed, connections are made anew.
 	CAFile string
+	// CertFile and KeyFile are PEM files with the certificate that is shown to a server that asks for one, and its key.
+	CertFile, KeyFile string
+	// ServerName is looked for in the server's certificate, and asked for by SNI. Default: the name or the address in
+	// the URL. It cannot be used behind a proxy that is reached by https.
+	ServerName string
 	// InsecureSkipVerify turns off the check of the server's certificate.
 	InsecureSkipVerify bool
 	// Proxy is the URL of an HTTP proxy; empty: the environment decides.

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +14,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,7 +33,6 @@ const (
 
 	maxAnswer     = 64 << 10
 	maxAnswerKept = 1 << 10
-	maxCAFile     = 1 << 20
 	// maxRetryAfter is the longest wait that a receiver can ask for.
 	maxRetryAfter = time.Hour
 
@@ -44,104 +42,55 @@ const (
 // poster posts the requests of one receiver over connections of its own. It speaks HTTP/1.1 only: for one short request a
 // connection HTTP/2 costs 160 bytes more, cold or resumed, and a request on a warm connection is rare here.
 type poster struct {
+	cfg       Config
 	transport *http.Transport
-	proxy     string
-	secrets   []Secret
-	gzip      bool
+	// files tells which contents of the files of tls the transport was made with.
+	files   [sha256.Size]byte
+	secrets []Secret
 }
 
 func newPoster(cfg *Config) *poster {
-	dial := cfg.DialContext
-	if dial == nil {
-		// Keep-alive probes are off: a request on a dead connection fails by its own time limits.
-		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: -1}).DialContext
-	}
-	proxy := http.ProxyFromEnvironment
-	if cfg.Proxy != "" {
-		proxy = func(*http.Request) (*url.URL, error) { return url.Parse(cfg.Proxy) }
-	}
-	p := &poster{
-		transport: &http.Transport{
-			Proxy: proxy,
-			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-				ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-				defer cancel()
-				return dial(ctx, network, address)
-			},
-			TLSClientConfig:        tlsConfig(cfg),
-			TLSHandshakeTimeout:    handshakeTimeout,
-			ResponseHeaderTimeout:  answerTimeout,
-			IdleConnTimeout:        idleTimeout,
-			MaxIdleConns:           2,
-			MaxIdleConnsPerHost:    1,
-			MaxResponseHeaderBytes: maxAnswer,
-			// Answers are short; asking for gzip costs more than it saves.
-			DisableCompression: true,
-			Protocols:          new(http.Protocols),
-		},
-		proxy:   cfg.Proxy,
-		secrets: []Secret{cfg.Secret, cfg.Token},
-		gzip:    cfg.Gzip,
-	}
-	p.transport.Protocols.SetHTTP1(true)
+	p := &poster{cfg: *cfg, secrets: []Secret{cfg.Secret, cfg.Token}}
 	for _, value := range cfg.Header {
 		p.secrets = append(p.secrets, value)
 	}
 	return p
 }
 
-// tlsConfig resumes sessions, which saves the 2 KB of a certificate chain, and offers X25519 as the only key share unless hybrid
-// is asked for. P-256 and P-384 stay allowed for servers that know nothing else; they cost no bytes.
-func tlsConfig(cfg *Config) *tls.Config {
-	t := &tls.Config{
-		MinVersion:         tls.VersionTLS12,
-		ClientSessionCache: tls.NewLRUClientSessionCache(4),
-		CurvePreferences:   []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384},
-		InsecureSkipVerify: cfg.InsecureSkipVerify,
+func newTransport(cfg *Config, with *tls.Config) *http.Transport {
+	dial := cfg.DialContext
+	if dial == nil {
+		// Keep-alive probes are off: a request on a dead connection fails by its own time limits.
+		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: -1}).DialContext
 	}
-	if cfg.KeyExchange == "hybrid" {
-		t.CurvePreferences = slices.Insert(t.CurvePreferences, 0, tls.X25519MLKEM768)
+	t := &http.Transport{
+		Proxy: proxyOf(cfg),
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+			defer cancel()
+			return dial(ctx, network, address)
+		},
+		TLSClientConfig:        with,
+		TLSHandshakeTimeout:    handshakeTimeout,
+		ResponseHeaderTimeout:  answerTimeout,
+		IdleConnTimeout:        idleTimeout,
+		MaxIdleConns:           2,
+		MaxIdleConnsPerHost:    1,
+		MaxResponseHeaderBytes: maxAnswer,
+		// Answers are short; asking for gzip costs more than it saves.
+		DisableCompression: true,
+		Protocols:          new(http.Protocols),
 	}
-	if path := cfg.CAFile; path != "" {
-		// The check is ours, not left out: it reads the file at each connection, also behind a proxy and on a resumed session.
-		t.InsecureSkipVerify = true
-		t.VerifyConnection = func(state tls.ConnectionState) error { return verify(&state, path) }
-	}
+	t.Protocols.SetHTTP1(true)
 	return t
 }
 
-func verify(state *tls.ConnectionState, caFile string) error {
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		roots = x509.NewCertPool()
-	}
-	f, err := os.Open(caFile)
-	if err != nil {
-		return fmt.Errorf("read tls.caFile: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	pem, err := io.ReadAll(io.LimitReader(f, maxCAFile))
-	if err != nil {
-		return fmt.Errorf("read tls.caFile: %w", err)
-	}
-	if !roots.AppendCertsFromPEM(pem) {
-		return fmt.Errorf("read tls.caFile %s: no certificate in it", caFile)
-	}
-	if len(state.PeerCertificates) == 0 {
-		return errors.New("the server showed no certificate")
-	}
-	intermediates := x509.NewCertPool()
-	for _, c := range state.PeerCertificates[1:] {
-		intermediates.AddCert(c)
-	}
-	_, err = state.PeerCertificates[0].Verify(x509.VerifyOptions{
-		DNSName: state.ServerName, Roots: roots, Intermediates: intermediates,
-	})
-	return err
-}
-
 // Close releases idle connections.
-func (p *poster) Close() { p.transport.CloseIdleConnections() }
+func (p *poster) Close() {
+	if p.transport != nil {
+		p.transport.CloseIdleConnections()
+	}
+}
 
 // target is where a request goes and what of it must not be told.
 type target struct {
@@ -170,8 +119,11 @@ func (p *poster) post(ctx context.Context, to target, r *Request) (*answer, erro
 	if err != nil {
 		return nil, &Error{Outcome: BadTarget, Reason: "a secret cannot be read", Err: err}
 	}
+	if err := p.refresh(); err != nil {
+		return nil, &Error{Outcome: Retry, Reason: "the files of tls cannot be used", Err: err}
+	}
 	body := r.Body
-	if p.gzip {
+	if p.cfg.Gzip {
 		body = gzipped(body)
 	}
 	var phase sendPhase
@@ -180,7 +132,7 @@ func (p *poster) post(ctx context.Context, to target, r *Request) (*answer, erro
 		// The text of err holds the URL.
 		return nil, &Error{Outcome: BadTarget, Reason: "the URL is not valid"}
 	}
-	if err := setHeader(req, to, r, p.gzip); err != nil {
+	if err := setHeader(req, to, r, p.cfg.Gzip); err != nil {
 		return nil, err
 	}
 	// A client would follow redirects and wrap errors with the URL; the transport does neither.
@@ -189,6 +141,11 @@ func (p *poster) post(ctx context.Context, to target, r *Request) (*answer, erro
 		return nil, phase.failure(ctx, err, redact)
 	}
 	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		// Nobody asked for another protocol. What would follow is a bare connection, which ctx does not end.
+		a := &answer{status: resp.StatusCode, header: resp.Header, at: time.Now(), redact: redact}
+		return nil, a.fail(Retry, "", "the answer is not that of the receiver (perhaps a captive portal or a proxy)")
+	}
 	a := &answer{status: resp.StatusCode, header: resp.Header, at: time.Now(), redact: redact}
 	a.date, _ = http.ParseTime(resp.Header.Get("Date"))
 	var read error
@@ -296,7 +253,7 @@ func (p *poster) redactor(to target) (func(string) string, error) {
 		}
 	}
 	texts = append(texts, to.url)
-	for _, text := range []string{to.url, p.proxy} {
+	for _, text := range []string{to.url, p.cfg.Proxy} {
 		if u, err := url.Parse(text); err == nil {
 			texts = append(texts, secretParts(u)...)
 		}

@@ -167,6 +167,12 @@ type Rate struct {
 type TLS struct {
 	// CAFile is a PEM file with further authorities.
 	CAFile string `yaml:"caFile"`
+	// CertFile and KeyFile are PEM files with the certificate that is shown to the server, and its key. They are read again
+	// when they change, as is CAFile.
+	CertFile string `yaml:"certFile"`
+	KeyFile  string `yaml:"keyFile"`
+	// ServerName is looked for in the server's certificate instead of the name or the address in the URL.
+	ServerName string `yaml:"serverName"`
 	// InsecureSkipVerify turns the check of the certificate off.
 	InsecureSkipVerify bool `yaml:"insecureSkipVerify"`
 }
@@ -242,6 +248,9 @@ func (r *Receiver) Notify(c *Config) notify.Config {
 		Secret:             r.Secret,
 		Mention:            r.Mention,
 		CAFile:             r.TLS.CAFile,
+		CertFile:           r.TLS.CertFile,
+		KeyFile:            r.TLS.KeyFile,
+		ServerName:         r.TLS.ServerName,
 		InsecureSkipVerify: r.TLS.InsecureSkipVerify,
 		Proxy:              r.Proxy,
 		Token:              r.Token,

@@ -291,7 +291,7 @@ func TestEveryValueArrives(t *testing.T) {
 	ops.Mention = []string{"all"}
 	ops.Rate.PerMinute = 60
 	ops.GroupWait, ops.RepeatInterval = 0, 24*time.Hour
-	ops.TLS.CAFile = "/etc/ssl/own.pem"
+	ops.TLS = config.TLS{CAFile: "/etc/ssl/own.pem", CertFile: "/etc/ssl/site.crt", KeyFile: "/etc/ssl/site.key", ServerName: "alerts.example"}
 	ops.Proxy = "http://10.0.0.1:3128"
 
 	archive := want.DefaultReceiver()
@@ -338,7 +338,7 @@ func TestReceiverBecomesASettingOfNotify(t *testing.T) {
 		Name: "ops.team_1", Type: "feishu",
 		URL:    notify.SecretValue("https://open.feishu.cn/open-apis/bot/v2/hook/" + secret),
 		Secret: notify.SecretFile("/etc/edge-eventer/feishu-secret"), Mention: []string{"all"},
-		CAFile: "/etc/ssl/own.pem", Proxy: "http://10.0.0.1:3128",
+		CAFile: "/etc/ssl/own.pem", CertFile: "/etc/ssl/site.crt", KeyFile: "/etc/ssl/site.key", ServerName: "alerts.example", Proxy: "http://10.0.0.1:3128",
 		BatchMax: 100, BatchBytes: 256 << 10, Method: "POST", Topic: notify.DefaultTopic,
 		Cluster: "ship-7", Location: c.Location(), Language: "zh", KeyExchange: "hybrid",
 	}
