@@ -198,7 +198,7 @@ func (r *recordReader) times(times ...*time.Time) {
 			continue
 		}
 		v--
-		*t = time.UnixMicro(int64(v>>1) ^ -int64(v&1)).UTC()
+		*t = notify.BoundTime(time.UnixMicro(int64(v>>1) ^ -int64(v&1)).UTC())
 	}
 }
 

@@ -70,7 +70,7 @@ func (t *wireTime) UnmarshalJSON(b []byte) error {
 	}
 	// No time has an escape sequence when it is written by a JSON encoder: what is between the quotes is the text.
 	if parsed, err := time.Parse(time.RFC3339Nano, string(b[1:len(b)-1])); err == nil {
-		t.Time = parsed.UTC()
+		t.Time = notify.BoundTime(parsed.UTC())
 	}
 	return nil
 }

@@ -291,6 +291,45 @@ func TestRenderPrintsTheRequestWithoutSecrets(t *testing.T) {
 	}
 }
 
+// TestATimeBeyondYear9999IsRenderedByEveryReceiver: RFC 3339 with an offset reaches into the years 10000 and -1, which
+// encoding/json refuses, and a message may show a time in a zone that is hours ahead or behind.
+func TestATimeBeyondYear9999IsRenderedByEveryReceiver(t *testing.T) {
+	var receivers []string
+	for _, kind := range notify.Types() {
+		if kind == "stdout" {
+			receivers = append(receivers, "{name: stdout, type: stdout}")
+			continue
+		}
+		more := map[string]string{"telegram": "token: '1:a', chatId: '2'"}[kind]
+		if more == "" {
+			more = "url: 'http://127.0.0.1:1/hook'"
+		}
+		receivers = append(receivers, fmt.Sprintf("{name: %[1]s, type: %[1]s, %[2]s}", kind, more))
+	}
+	receivers = append(receivers, "{name: body, type: webhook, url: 'http://127.0.0.1:1/hook', "+
+		"body: {seen: '{{ .LastTimestamp }}', all: '{{ toJson . }}'}}")
+	for _, zone := range []string{"Pacific/Kiritimati", "Pacific/Pago_Pago"} {
+		d := newDesk(t, receivers...)
+		config, err := os.ReadFile(d.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(d.config, append(config, "timezone: "+zone+"\n"...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range []string{"9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59Z", "0000-01-01T00:00:00+23:59", "0001-01-01T00:00:01Z"} {
+			event := strings.NewReplacer("2026-11-21T04:58:24Z", at, "2026-11-21T05:02:27Z", at).Replace(eventJSON)
+			for _, receiver := range receivers {
+				name, _, _ := strings.Cut(strings.TrimPrefix(receiver, "{name: "), ",")
+				out, _ := d.run(event, exitOK, "render", "--config", d.config, "--receiver", name)
+				if !strings.Contains(out, "BackOff") && name != "body" {
+					t.Errorf("%s in %s, %s: it prints\n%s", name, zone, at, out)
+				}
+			}
+		}
+	}
+}
+
 func TestLogFlagsAreChecked(t *testing.T) {
 	d := newDesk(t, stdoutReceiver)
 	_, errOut := d.run("", exitUsage, "run", "--config", d.config, "--log-format", "xml")
