@@ -7,7 +7,9 @@ SHELL := /bin/bash
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
-GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+# What the builder's environment says of instruction sets and experiments is not what is published.
+PINNED  := CGO_ENABLED=0 GOAMD64=v1 GOARM64=v8.0 GOARM=7 GOEXPERIMENT= GOFIPS140=off
+GOBUILD := $(PINNED) go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 MODULE  := github.com/edge-eventer/edge-eventer
 
 export GOFLAGS :=
@@ -36,7 +38,7 @@ test: ## everything that CI runs
 cross: tools-go ## the agent for linux/amd64, linux/arm64 and linux/arm/v7, at bin/edge-eventer-ARCH
 	@GOOS=linux GOARCH=amd64 $(GOBUILD) -o bin/edge-eventer-amd64 ./cmd/edge-eventer
 	@GOOS=linux GOARCH=arm64 $(GOBUILD) -o bin/edge-eventer-arm64 ./cmd/edge-eventer
-	@GOOS=linux GOARCH=arm GOARM=7 $(GOBUILD) -o bin/edge-eventer-armv7 ./cmd/edge-eventer
+	@GOOS=linux GOARCH=arm $(GOBUILD) -o bin/edge-eventer-armv7 ./cmd/edge-eventer
 	@ls -l bin/edge-eventer-* | awk '{printf "%-30s %5.1f MB\n", $$9, $$5/1e6}'
 
 .PHONY: lint
