@@ -18,8 +18,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-
-	"github.com/edge-eventer/edge-eventer/agent/clustertest"
 )
 
 // unpacked makes the folder of an unpacked release whose binary is a text.
@@ -29,7 +27,7 @@ func unpacked(t *testing.T, binary string) string {
 	for name, source := range map[string]string{
 		"install.sh": "../scripts/install.sh", "edge-eventer.service": "systemd/edge-eventer.service",
 		"config.yaml": "systemd/config.yaml", "edge-eventer.1": "man/edge-eventer.1",
-		"edge-eventer.bash": "completion/edge-eventer.bash",
+		"edge-eventer.bash": "completion/edge-eventer.bash", "make-kubeconfig": "../scripts/make-kubeconfig",
 	} {
 		text, err := os.ReadFile(source)
 		if err != nil {
@@ -295,6 +293,7 @@ func kubectl(args []string) error {
 		return b, err
 	}
 	const core, rbac = "/api/v1/namespaces/edge-eventer/", "/apis/rbac.authorization.k8s.io/v1/"
+	account := os.Getenv("EDGE_EVENTER_TEST_KUBECTL")
 	switch line := strings.Join(args, " "); {
 	case line == "apply --server-side --field-manager edge-eventer-make-kubeconfig -f -":
 		text, err := io.ReadAll(os.Stdin)
@@ -305,17 +304,17 @@ func kubectl(args []string) error {
 			_, kind, _ := strings.Cut(document, "kind: ")
 			kind, _, _ = strings.Cut(kind, "\n")
 			path := map[string]string{
-				"Namespace": "/api/v1/namespaces/edge-eventer", "ServiceAccount": core + "serviceaccounts/edge-eventer-node",
-				"Secret": core + "secrets/edge-eventer-node", "ClusterRole": rbac + "clusterroles/edge-eventer-node",
-				"ClusterRoleBinding": rbac + "clusterrolebindings/edge-eventer-node",
+				"Namespace": "/api/v1/namespaces/edge-eventer", "ServiceAccount": core + "serviceaccounts/" + account,
+				"Secret": core + "secrets/" + account, "ClusterRole": rbac + "clusterroles/" + account,
+				"ClusterRoleBinding": rbac + "clusterrolebindings/" + account,
 			}[kind]
 			if _, err := do(http.MethodPatch, path+"?fieldManager=edge-eventer-make-kubeconfig&fieldValidation=Strict", []byte(document)); err != nil {
 				return err
 			}
 		}
 		return nil
-	case strings.HasPrefix(line, "-n edge-eventer get secret edge-eventer-node -o jsonpath={.data."):
-		b, err := do(http.MethodGet, core+"secrets/edge-eventer-node", nil)
+	case strings.HasPrefix(line, "-n edge-eventer get secret "+account+" -o jsonpath={.data."):
+		b, err := do(http.MethodGet, core+"secrets/"+account, nil)
 		if err != nil {
 			return err
 		}
@@ -329,79 +328,16 @@ func kubectl(args []string) error {
 	case line == "config view --minify -o jsonpath={.clusters[0].cluster.server}":
 		fmt.Print(config.Host)
 		return nil
-	case line == "-n edge-eventer delete --ignore-not-found secret/edge-eventer-node serviceaccount/edge-eventer-node":
-		_, err := do(http.MethodDelete, core+"secrets/edge-eventer-node", nil)
-		_, err2 := do(http.MethodDelete, core+"serviceaccounts/edge-eventer-node", nil)
+	case line == "config current-context":
+		return nil
+	case line == "-n edge-eventer delete --ignore-not-found secret/"+account+" serviceaccount/"+account:
+		_, err := do(http.MethodDelete, core+"secrets/"+account, nil)
+		_, err2 := do(http.MethodDelete, core+"serviceaccounts/"+account, nil)
 		return errors.Join(err, err2)
-	case line == "delete --ignore-not-found clusterrolebinding/edge-eventer-node clusterrole/edge-eventer-node":
-		_, err := do(http.MethodDelete, rbac+"clusterrolebindings/edge-eventer-node", nil)
-		_, err2 := do(http.MethodDelete, rbac+"clusterroles/edge-eventer-node", nil)
+	case line == "delete --ignore-not-found clusterrolebinding/"+account+" clusterrole/"+account:
+		_, err := do(http.MethodDelete, rbac+"clusterrolebindings/"+account, nil)
+		_, err2 := do(http.MethodDelete, rbac+"clusterroles/"+account, nil)
 		return errors.Join(err, err2)
 	}
 	return fmt.Errorf("unexpected arguments %q", args)
-}
-
-// TestKubeconfigOfABareNodeMayReadEventsAndNothingElse makes one, uses it, and revokes it.
-func TestKubeconfigOfABareNodeMayReadEventsAndNothingElse(t *testing.T) {
-	c := clustertest.Shared(t)
-	a := newAPI(t, c)
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	if err := os.Symlink(self, filepath.Join(dir, "kubectl")); err != nil {
-		t.Fatal(err)
-	}
-	run := func(args ...string) []byte {
-		t.Helper()
-		cmd := exec.CommandContext(t.Context(), "../scripts/make-kubeconfig", args...)
-		cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "KUBECONFIG="+c.AdminKubeconfig, "EDGE_EVENTER_TEST_KUBECTL=1")
-		var stderr bytes.Buffer
-		cmd.Stderr = &stderr
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatalf("make-kubeconfig %v: %v\n%s", args, err, stderr.String())
-		}
-		return out
-	}
-	first := run()
-	if !bytes.Equal(first, run()) {
-		t.Error("a second run gives another kubeconfig")
-	}
-	if other := run("--server", "https://192.0.2.7:6443"); !bytes.Contains(other, []byte("server: https://192.0.2.7:6443\n")) {
-		t.Errorf("--server is not in the kubeconfig:\n%s", other)
-	}
-	mayReadEventsOnly(t, a, "edge-eventer-node")
-
-	config, err := clientcmd.RESTConfigFromKubeConfig(first)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if config.Insecure || len(config.CAData) == 0 {
-		t.Error("the kubeconfig does not check the API server")
-	}
-	client, err := rest.HTTPClientFor(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	status := func(path string) int {
-		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, config.Host+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		response, err := client.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = response.Body.Close()
-		return response.StatusCode
-	}
-	if events, secrets := status("/api/v1/events?limit=1"), status("/api/v1/secrets"); events != 200 || secrets != 403 {
-		t.Errorf("events %d, secrets %d; want 200, 403", events, secrets)
-	}
-	run("--revoke")
-	eventually(t, "the refusal of the revoked token", func() bool { return status("/api/v1/events?limit=1") == http.StatusUnauthorized })
-	run("--revoke")
 }
