@@ -322,7 +322,10 @@ func (a *Agent) deliveryTo(c *config.Config, r *config.Receiver, receiver notify
 	}
 	if r.Type != "stdout" {
 		// A terminal needs no link and costs nothing.
-		d.link, d.budget = a.link, a.budget
+		d.budget = a.budget
+		if a.link != nil {
+			d.link = a.link
+		}
 	}
 	return d
 }
@@ -334,11 +337,11 @@ func limitsOf(r *config.Receiver, documented notify.Limits) []*rate.Limiter {
 		perSecond, perMinute = documented.PerSecond, documented.PerMinute
 	}
 	var limits []*rate.Limiter
-	if perSecond > 0 {
-		limits = append(limits, limiter(perSecond, time.Second))
-	}
 	if perMinute > 0 {
 		limits = append(limits, limiter(perMinute, time.Minute))
+	}
+	if perSecond > 0 {
+		limits = append(limits, limiter(perSecond, time.Second))
 	}
 	return limits
 }

@@ -49,7 +49,9 @@ type delivery struct {
 	receiver   notify.Receiver
 	spool      *spool.Spool
 	policy     incident.Policy
+	// limits are those of the platform, that of the longest window first. reserved of them have a place for the next message.
 	limits     []*rate.Limiter
+	reserved   int
 	cluster    string
 	severity   func(reason string) notify.Severity
 	timeout    time.Duration
@@ -62,7 +64,7 @@ type delivery struct {
 	sendResolved bool
 	logger       *slog.Logger
 	// link is the way out; nil: it is not looked at. budget says how much may be sent; nil: everything.
-	link   *link.Link
+	link   wayOut
 	budget *budget.Budget
 	// wake interrupts the wait for the next due time.
 	wake chan struct{}
@@ -79,6 +81,8 @@ type delivery struct {
 	alone int
 	// digest is the one that is being sent; nil: none is.
 	digest *digest
+	// notBefore is until when the receiver asked to be left alone. Neither a link that changed nor news cuts that short.
+	notBefore time.Time
 	// refused counts the messages given up since one was taken.
 	refused int
 	pause   *backoff.ExponentialBackOff
@@ -148,11 +152,13 @@ func (d *delivery) run(ctx context.Context) error {
 				d.logger.Error("cannot read the queue", "err", err)
 			}
 			pause = d.pause.NextBackOff()
-		case len(b.incidents) > 0:
-			pause = d.attempt(ctx, sendCtx, &b)
-		default:
+		case len(b.incidents) == 0 && !b.wantsDigest:
 			// By the clock that cannot be set: a due time from disk would be long past once the wall clock was put ahead.
 			d.state(stateIdle, time.Now().Add(pause))
+		case d.mayLeave(ctx):
+			pause = d.attempt(ctx, sendCtx, &b)
+		default:
+			pause = 0
 		}
 		if pause > 0 {
 			wake := d.wake
@@ -185,9 +191,10 @@ type told struct {
 // waiting is what peek found.
 type waiting struct {
 	incidents []told
-	// digest is set when the incidents are those of a digest.
-	digest *digest
-	losses []spool.Loss
+	// digest is set when the incidents are those of a digest. wantsDigest says that one is to be made when it can leave.
+	digest      *digest
+	wantsDigest bool
+	losses      []spool.Loss
 	// over are the keys of incidents that can be forgotten, resolved those incidents where the receiver is told of them.
 	over     [][]byte
 	resolved []*incident.Incident
@@ -240,10 +247,8 @@ func (d *delivery) peek(now time.Time) (waiting, error) {
 		q := tx.Queue(d.name)
 		w.losses = q.UntoldLosses()
 		if limits.Digest && !d.policy.PerEvent && d.digest == nil && d.alone == 0 && d.refused == 0 && level != budget.CriticalOnly && d.digestDue(q, now, level) {
-			var err error
-			if d.digest, err = d.collect(q, now); err != nil {
-				return err
-			}
+			w.wantsDigest = true
+			return nil
 		}
 		if d.digest != nil {
 			w.digest, w.incidents = d.digest, d.digest.rows
@@ -290,7 +295,7 @@ func (d *delivery) peek(now time.Time) (waiting, error) {
 		w.next = now
 		return w, d.rebase()
 	}
-	if w.digest != nil {
+	if w.digest != nil || w.wantsDigest {
 		return w, nil
 	}
 	w.incidents = w.incidents[min(skip, max(0, len(w.incidents)-1)):]
@@ -346,24 +351,17 @@ func (d *delivery) severityOf(in *incident.Incident) notify.Severity {
 
 // attempt sends one message and returns how long to wait before the next.
 func (d *delivery) attempt(ctx, sendCtx context.Context, w *waiting) time.Duration {
-	if d.link != nil && d.link.Up() == link.Down {
-		// Not even a name look-up leaves. What waits is read anew when the link is back.
-		d.state(stateLinkDown, time.Time{})
-		_ = d.link.Wait(ctx)
-		return 0
-	}
-	if d.receiver.Limits().AvoidHalfHours {
-		if pause := rush(time.Now()); pause > 0 {
-			d.state(stateWaiting, time.Now().Add(pause))
-			return pause
+	if w.wantsDigest {
+		if err := d.sumUp(w); err != nil {
+			d.logger.Error("cannot read the queue", "err", err)
+			return d.pause.NextBackOff()
 		}
-	}
-	d.state(stateWaiting, time.Time{})
-	for _, limit := range d.limits {
-		if err := limit.Wait(ctx); err != nil {
+		if len(w.incidents) == 0 {
+			d.digest = nil
 			return 0
 		}
 	}
+	d.reserved = 0
 	d.state(stateSending, time.Time{})
 	request, err := d.receiver.Render(d.message(w), d.form)
 	if err == nil {
@@ -596,7 +594,11 @@ func (d *delivery) failed(ctx context.Context, w *waiting, request *notify.Reque
 		state = stateRefused
 		pause = max(firstProbe/2, d.probes.NextBackOff())
 	default:
-		pause = max(d.pause.NextBackOff(), failure.RetryAfter)
+		pause = d.pause.NextBackOff()
+	}
+	if failure.RetryAfter > 0 {
+		pause = max(pause, failure.RetryAfter)
+		d.notBefore = time.Now().Add(failure.RetryAfter)
 	}
 	if d.trouble.changed(time.Now(), failure.Error()) {
 		if state == stateRefused {

@@ -82,6 +82,18 @@ func (d *delivery) digestDue(q *spool.Queue, now time.Time, level budget.Level) 
 	return false
 }
 
+// sumUp makes the digest that w wants, of what is due now that it can leave.
+func (d *delivery) sumUp(w *waiting) error {
+	return d.spool.View(func(tx *spool.Tx) (err error) {
+		q := tx.Queue(d.name)
+		if d.digest, err = d.collect(q, time.Now()); err != nil {
+			return err
+		}
+		w.digest, w.incidents, w.losses = d.digest, d.digest.rows, q.UntoldLosses()
+		return nil
+	})
+}
+
 // collect makes a digest of all that is due.
 func (d *delivery) collect(q *spool.Queue, now time.Time) (*digest, error) {
 	g := &digest{}
