@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -82,7 +84,7 @@ func startAgent(t *testing.T, config string) *process {
 func start(t *testing.T, command *exec.Cmd) *process {
 	t.Helper()
 	p := &process{t: t, cmd: command, log: new(lockedBuffer), done: make(chan struct{})}
-	p.cmd.Stderr, p.cmd.Stdout = p.log, p.log
+	p.cmd.Stdout, p.cmd.Stderr = cmp.Or[io.Writer](p.cmd.Stdout, p.log), cmp.Or[io.Writer](p.cmd.Stderr, p.log)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -50,6 +50,11 @@ func (d *desk) run(in string, wantCode int, args ...string) (out, errOut string)
 // put stores n incidents for ops, of which the first is a dead letter.
 func (d *desk) put(n int) {
 	d.t.Helper()
+	d.putFor("ops", n)
+}
+
+func (d *desk) putFor(receiver string, n int) {
+	d.t.Helper()
 	s, err := spool.Open(spool.Options{Path: d.spool})
 	if err != nil {
 		d.t.Fatal(err)
@@ -65,11 +70,11 @@ func (d *desk) put(n int) {
 				},
 				Workload: name, New: 2, At: time.Now(),
 			})
-			if err := tx.Queue("ops").Put(spool.Record{Key: incident.Key("shop", "Pod", name, "BackOff"), Due: due, Untold: in.Untold(), Body: in.Append(nil)}); err != nil {
+			if err := tx.Queue(receiver).Put(spool.Record{Key: incident.Key("shop", "Pod", name, "BackOff"), Due: due, Untold: in.Untold(), Body: in.Append(nil)}); err != nil {
 				return err
 			}
 		}
-		return tx.Queue("ops").Bury(incident.Key("shop", "Pod", "web0", "BackOff"), "too long", []byte("no"), time.Now())
+		return tx.Queue(receiver).Bury(incident.Key("shop", "Pod", "web0", "BackOff"), "too long", []byte("no"), time.Now())
 	})
 	if err != nil {
 		d.t.Fatal(err)

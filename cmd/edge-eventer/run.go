@@ -36,6 +36,9 @@ func runAgent(args []string, s streams) int {
 		fmt.Fprintf(s.err, "edge-eventer: %s: the configuration is refused\n%v\n", *path, err)
 		return exitUsage
 	}
+	// A write to a pipe that nobody reads any more is an error of the stdout receiver, or a line of the log that nobody gets. By default it
+	// would end the process, and every other receiver with it.
+	signal.Ignore(syscall.SIGPIPE)
 	tuned := memory.Tune()
 	watch.RouteClientLogs(logger)
 

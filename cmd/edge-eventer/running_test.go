@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/edge-eventer/edge-eventer/agent/control"
@@ -146,6 +147,50 @@ func TestSpoolCommandsWorkBesideTheRunningAgent(t *testing.T) {
 	}
 	if out, errOut, code := b.command("", "spool", "ls"); code != exitOK || strings.Count(out, "\n") != 1 {
 		t.Errorf("ls on the file: exit code %d\n%s%s", code, out, errOut)
+	}
+}
+
+// TestClosedOutputStopsOneReceiverOnly gives the agent a standard output, and then also a log, that nobody reads any more, as
+// `edge-eventer run | head -1` does.
+func TestClosedOutputStopsOneReceiverOnly(t *testing.T) {
+	a := newArchive(t)
+	d := newDesk(t, stdoutReceiver, "{name: archive, type: webhook, url: '"+a.URL+"'}")
+	appendTo(t, d.config, "kubernetes: {kubeconfig: "+filepath.Join(t.TempDir(), "missing")+"}\n")
+	binary, err := buildAgent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, logToo := range []bool{false, true} {
+		d.putFor("ops", 3)
+		d.putFor("archive", 3)
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		command := exec.Command(binary, "run", "--config", d.config)
+		command.Stdout = w
+		if logToo {
+			command.Stderr = w
+		}
+		b := &beside{t: t, agent: start(t, command), config: d.config, binary: binary}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "the control socket answers", func() bool { _, _, code := b.command("", "status"); return code == exitOK })
+		until(t, "the archive has its events, and the output was tried", func() bool {
+			s := b.status()
+			return s.Receivers[1].Untold == 0 && s.Receivers[0].Attempts["retry"] > 0
+		})
+		if r := b.status().Receivers[0]; r.LastError == "" || r.Untold == 0 {
+			t.Errorf("the receiver of the output is %+v", r)
+		}
+		b.agent.signal(syscall.SIGTERM)
+		if code, _ := b.agent.exit(); code != exitOK {
+			t.Errorf("exit code %d", code)
+		}
 	}
 }
 
