@@ -43,13 +43,20 @@ func (in *intake) noteGap(tx *spool.Tx, now time.Time) error {
 	if !ok || now.Sub(last) <= eventTTL {
 		return nil
 	}
-	for i := range in.routes {
-		q := tx.Queue(in.routes[i].receiver)
-		if err := q.Lose(spool.Loss{Cause: spool.Unseen, Since: last}); err != nil {
-			return fmt.Errorf("note gap for %s: %w", in.routes[i].receiver, err)
-		}
+	if err := in.lose(tx, spool.Loss{Cause: spool.Unseen, Since: last}); err != nil {
+		return err
 	}
 	return tx.Add(gapCounter, 1)
+}
+
+// lose counts a loss for each receiver: nobody knows which of them it would have matched.
+func (in *intake) lose(tx *spool.Tx, l spool.Loss) error {
+	for i := range in.routes {
+		if err := tx.Queue(in.routes[i].receiver).Lose(l); err != nil {
+			return fmt.Errorf("count loss for %s: %w", in.routes[i].receiver, err)
+		}
+	}
+	return nil
 }
 
 // keepSight stamps the note while the watch is quiet and well, so that a later absence is measured from here. The history of the

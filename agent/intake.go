@@ -274,6 +274,9 @@ func (in *intake) hurry(b *batch) bool {
 func (in *intake) commitBy(c *arrival) (by time.Time, news bool) {
 	in.rules.RLock()
 	defer in.rules.RUnlock()
+	if c.Unreadable {
+		return c.at.Add(in.commitInterval), true
+	}
 	by = c.at.Add(max(repeatsWait, in.commitInterval))
 	told := func(due time.Time) {
 		if due.Before(c.at) {
@@ -356,7 +359,7 @@ func (in *intake) commitPage(ctx context.Context, page watch.Page) error {
 		if len(events) == 0 {
 			return nil
 		}
-		first = false
+		first, page.Unreadable = false, nil
 	}
 }
 
@@ -472,12 +475,21 @@ func (in *intake) takeChanges(tx *spool.Tx, changes []arrival, t *tally) error {
 	defer in.rules.RUnlock()
 	for i := range changes {
 		c := &changes[i]
-		if c.Deleted {
-			if err := tx.Forget(eventID(&c.Event)); err != nil {
-				return err
-			}
-		} else if err := in.take(tx, &c.Event, takeOptions{at: c.at}, t); err != nil {
+		var err error
+		switch {
+		case c.Deleted:
+			err = tx.Forget(eventID(&c.Event))
+		case c.Unreadable:
+			err = in.takeUnreadable(tx, &c.Event.ObjectMeta, takeOptions{at: c.at}, t)
+		default:
+			err = in.take(tx, &c.Event, takeOptions{at: c.at}, t)
+		}
+		if err != nil {
 			return err
+		}
+		if _, err := watch.ParseResourceVersion(c.Event.ResourceVersion); err != nil {
+			// Of what cannot be read the version may be missing too. The position moves with the next change.
+			continue
 		}
 		if err := tx.SetPosition(c.Namespace, c.Event.ResourceVersion); err != nil {
 			return err
@@ -518,6 +530,13 @@ func (in *intake) takePage(tx *spool.Tx, page watch.Page, t *tally) error {
 		e := &page.Events[i]
 		alive.add(eventID(e).Key())
 		if err := in.take(tx, e, options, t); err != nil {
+			return err
+		}
+	}
+	for i := range page.Unreadable {
+		m := &page.Unreadable[i]
+		alive.add(idOf(m).Key())
+		if err := in.takeUnreadable(tx, m, options, t); err != nil {
 			return err
 		}
 	}
@@ -621,6 +640,28 @@ func (in *intake) take(tx *spool.Tx, e *notify.Event, options takeOptions, t *ta
 	return in.fold(tx, o, t)
 }
 
+// takeUnreadable counts an event that could not be read as lost, once for each of its versions, however often it is listed.
+func (in *intake) takeUnreadable(tx *spool.Tx, m *notify.ObjectMeta, options takeOptions, t *tally) error {
+	// What is no number is 0: then there is one version.
+	version, _ := watch.ParseResourceVersion(m.ResourceVersion)
+	id := idOf(m)
+	taken, known := tx.Taken(id)
+	switch {
+	case known && (options.replaced || version <= taken.ResourceVersion):
+		return nil
+	case !known && version <= options.position && tx.Forgot(id):
+		return nil
+	}
+	taken.ResourceVersion = version
+	if err := tx.Take(id, taken); err != nil {
+		return err
+	}
+	if !m.CreationTimestamp.IsZero() && m.CreationTimestamp.Before(options.notBefore) {
+		return nil
+	}
+	return in.lose(tx, spool.Loss{Cause: spool.Undecodable, Events: 1, Since: options.at})
+}
+
 // alreadyTaken is what newObservations returns for a version that the ledger knows.
 const alreadyTaken = -1
 
@@ -698,8 +739,10 @@ func waitingFor(q *spool.Queue, policy incident.Policy, o *incident.Observation)
 	return record, waiting, err
 }
 
-func eventID(e *notify.Event) spool.EventID {
-	return spool.EventID{UID: e.UID, Created: e.CreationTimestamp, Namespace: e.Namespace}
+func eventID(e *notify.Event) spool.EventID { return idOf(&e.ObjectMeta) }
+
+func idOf(m *notify.ObjectMeta) spool.EventID {
+	return spool.EventID{UID: m.UID, Created: m.CreationTimestamp, Namespace: m.Namespace}
 }
 
 // aliveSet remembers which events a list showed, so that the ledger can forget all others. It is a Bloom filter of

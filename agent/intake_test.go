@@ -9,6 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"github.com/edge-eventer/edge-eventer/agent/filter"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
@@ -368,5 +371,54 @@ func TestLostPositionIsNoFirstStart(t *testing.T) {
 		h.list("40", false, warning("missed", 20, 1, time.Now().Add(-5*time.Hour)))
 		pass(time.Minute)
 		wantTold(t, r, map[string]int{"a": 1, "missed": 1})
+	})
+}
+
+// TestEventsThatCannotBeReadAreALossThatIsTold: nobody knows what was in them, so every receiver is told that they were there, once
+// each, however often they are listed and whatever ends in between.
+func TestEventsThatCannotBeReadAreALossThatIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path, r := filepath.Join(t.TempDir(), "spool.db"), &scripted{}
+		h := newHouseAt(t, path, map[string]notify.Receiver{"ops": r})
+		h.start()
+		now := time.Now()
+		listed := notify.ObjectMeta{Name: "huge", UID: "u-huge", ResourceVersion: "11", CreationTimestamp: now}
+		ancient := notify.ObjectMeta{Name: "old", UID: "u-old", ResourceVersion: "5", CreationTimestamp: now.Add(-3 * time.Hour)}
+		nameless := notify.ObjectMeta{UID: "unreadable-77"}
+		list := func(version string) {
+			t.Helper()
+			page := watch.Page{First: true, Last: true, ResourceVersion: version, Unreadable: []notify.ObjectMeta{listed, ancient, nameless}}
+			if err := h.intake.List(context.Background(), page); err != nil {
+				t.Fatal(err)
+			}
+		}
+		list("12")
+		watched := listed
+		watched.ResourceVersion = "13"
+		for _, c := range []watch.Change{
+			{Unreadable: true, Event: notify.Event{ObjectMeta: watched}},
+			{Unreadable: true, Event: notify.Event{ObjectMeta: nameless}},
+			{Unreadable: true, Deleted: true, Event: notify.Event{ObjectMeta: notify.ObjectMeta{UID: "u-gone", ResourceVersion: "14"}}},
+		} {
+			if err := h.intake.Watched(context.Background(), c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		pass(2 * h.intake.commitInterval)
+		if position, err := h.intake.Position(""); err != nil || position != "14" {
+			t.Errorf("position %s, %v, want 14", position, err)
+		}
+		h.close()
+		h = newHouseAt(t, path, map[string]notify.Receiver{"ops": r})
+		h.start()
+		defer h.close()
+		listed = watched
+		list("20")
+		h.show(warning("web", 21, 1, time.Now()))
+		pass(time.Minute)
+		want := []notify.Loss{{Cause: spool.Undecodable, Events: 3, Since: now}}
+		if diff := cmp.Diff(want, r.messages()[0].Losses, cmpopts.EquateApproxTime(time.Second)); diff != "" {
+			t.Errorf("told (-want +got):\n%s", diff)
+		}
 	})
 }

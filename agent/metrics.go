@@ -151,7 +151,7 @@ func (s *Status) writeWatch(x *exposition) {
 		{"edge_eventer_watch_watches_total", counter, "Watches opened.", func(n *watch.NamespaceStatus) float64 { return float64(n.Watches) }},
 		{"edge_eventer_watch_expired_total", counter, "Positions that the API server had forgotten (410).", func(n *watch.NamespaceStatus) float64 { return float64(n.Expired) }},
 		{"edge_eventer_watch_failures_total", counter, "Failures of lists and watches.", func(n *watch.NamespaceStatus) float64 { return float64(n.Failures) }},
-		{"edge_eventer_watch_skipped_events_total", counter, "Events that could not be read.", func(n *watch.NamespaceStatus) float64 { return float64(n.Skipped) }},
+		{"edge_eventer_watch_skipped_events_total", counter, "Events that could not be read: each is a loss too.", func(n *watch.NamespaceStatus) float64 { return float64(n.Skipped) }},
 	} {
 		x.family(m.name, m.kind, m.help)
 		for i := range s.Watch {
@@ -208,7 +208,7 @@ func (s *Status) writeReceivers(x *exposition) {
 	for _, r := range s.Receivers {
 		// All causes are shown from the start: a rate sees no growth in a series that begins with it.
 		byCause := map[string]uint64{
-			spool.Evicted: 0, spool.Expired: 0, spool.Refused: 0, spool.Damaged: 0, spool.Unseen: 0, control.Dropped: 0,
+			spool.Evicted: 0, spool.Expired: 0, spool.Refused: 0, spool.Damaged: 0, spool.Unseen: 0, spool.Undecodable: 0, control.Dropped: 0,
 		}
 		for _, l := range r.Losses {
 			byCause[l.Cause] = l.Events

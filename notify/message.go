@@ -41,7 +41,7 @@ type Incident struct {
 
 // Loss is something that was lost on the way to one receiver and has not been told to it yet.
 type Loss struct {
-	// Cause is one of the spool's causes: evicted, expired, refused, damaged, unseen.
+	// Cause is one of the spool's causes: evicted, expired, refused, damaged, unseen, undecodable.
 	Cause string
 	// Incidents and Events say how much was lost; both are 0 where it cannot be known.
 	Incidents, Events uint64

@@ -43,6 +43,7 @@ func wordsOf(language string) *words {
 			resolved: "已恢复：",
 			causes: map[string]string{
 				"evicted": "存储已满", "expired": "等待过久", "refused": "接收方拒收", "damaged": "存储文件损坏", "unseen": "未能观察集群", "dropped": "操作员删除",
+				"undecodable": "内容过大或无法解析",
 			},
 		}
 	}
@@ -56,6 +57,7 @@ func wordsOf(language string) *words {
 		causes: map[string]string{
 			"evicted": "the spool was full", "expired": "they waited too long", "refused": "this receiver refused them",
 			"damaged": "the spool was damaged", "unseen": "the cluster was not watched", "dropped": "an operator dropped them",
+			"undecodable": "they were too large or could not be read",
 		},
 	}
 }

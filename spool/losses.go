@@ -12,6 +12,8 @@ const (
 	Refused = "refused" // the receiver refused the message for good
 	Damaged = "damaged" // the file was damaged and the record could not be read
 	Unseen  = "unseen"  // nobody watched for longer than events live
+	// Undecodable stands for what was shown and could not be read.
+	Undecodable = "undecodable"
 )
 
 // Loss is what one receiver was not and will not be told, except by telling of the loss.

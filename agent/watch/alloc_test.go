@@ -19,9 +19,9 @@ func TestReadingAListStaysWithinItsAllocations(t *testing.T) {
 		for b.Loop() {
 			items = 0
 			s := newScanner(bytes.NewReader(data))
-			if _, err := s.list(func(_ listMeta, item []byte) error {
+			if _, err := s.list(func(_ listMeta, item raw) error {
 				items++
-				_, err := decodeEvent(item, s.cut)
+				_, err := decodeEvent(item)
 				return err
 			}); err != nil {
 				b.Fatal(err)

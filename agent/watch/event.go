@@ -75,17 +75,16 @@ func (t *wireTime) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// decodeEvent reads a core/v1 Event of a list; nil stands for one that was too large. alreadyCut is how much of its
-// message the scanner left out.
-func decodeEvent(data []byte, alreadyCut int) (notify.Event, error) {
-	if data == nil {
+// decodeEvent reads a core/v1 Event of a list.
+func decodeEvent(item raw) (notify.Event, error) {
+	if item.tooLarge {
 		return notify.Event{}, errTooLarge
 	}
 	var w wireEvent
-	if err := unmarshal(data, &w); err != nil {
+	if err := unmarshal(item.data, &w); err != nil {
 		return notify.Event{}, fmt.Errorf("decode event: %w", err)
 	}
-	return w.event(alreadyCut)
+	return w.event(item.cut)
 }
 
 // unmarshal leaves a field empty that is of a wrong type.

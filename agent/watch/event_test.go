@@ -50,14 +50,14 @@ func TestRecordedEventsConvert(t *testing.T) {
 		}
 		fmt.Fprintf(&got, "== %s\n", filepath.ToSlash(file))
 		if filepath.Base(file) == "list.json" {
-			_, err = newScanner(bytes.NewReader(data)).list(func(_ listMeta, item []byte) error {
-				e, err := decodeEvent(item, 0)
+			_, err = newScanner(bytes.NewReader(data)).list(func(_ listMeta, item raw) error {
+				e, err := decodeEvent(item)
 				fmt.Fprintln(&got, line(&e))
 				return err
 			})
 		} else {
 			var e notify.Event
-			e, err = decodeEvent(data, 0)
+			e, err = decode(data, 0)
 			fmt.Fprintln(&got, line(&e))
 		}
 		if err != nil {
@@ -95,7 +95,7 @@ func TestRecordedEventsConvertAsKubernetesReadsThem(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := decodeEvent(data, 0)
+		got, err := decode(data, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -174,7 +174,7 @@ func TestAllFieldsOfAnEventAreKept(t *testing.T) {
 		}
 		return parsed
 	}
-	got, err := decodeEvent([]byte(`{"metadata":{"name":"n","namespace":"ns","uid":"u","resourceVersion":"7","creationTimestamp":"2026-11-21T05:05:48Z",
+	got, err := decode([]byte(`{"metadata":{"name":"n","namespace":"ns","uid":"u","resourceVersion":"7","creationTimestamp":"2026-11-21T05:05:48Z",
 		"managedFields":[{"manager":"x"}],"labels":{"a":"b"}},
 		"involvedObject":{"kind":"Pod","namespace":"shop","name":"p","uid":"pu","apiVersion":"v1","resourceVersion":"3","fieldPath":"spec.containers{app}"},
 		"reason":"r","message":"m","source":{"component":"c","host":"h"},"firstTimestamp":"2026-11-21T07:05:48+02:00","lastTimestamp":"2026-11-21T05:06:48Z",
@@ -194,7 +194,7 @@ func TestAllFieldsOfAnEventAreKept(t *testing.T) {
 }
 
 func TestEventWithoutTimesHasThatOfItsCreation(t *testing.T) {
-	e, err := decodeEvent([]byte(`{"metadata":{"uid":"u","resourceVersion":"7","creationTimestamp":"2026-11-21T05:05:48Z"},
+	e, err := decode([]byte(`{"metadata":{"uid":"u","resourceVersion":"7","creationTimestamp":"2026-11-21T05:05:48Z"},
 		"firstTimestamp":null,"lastTimestamp":"yesterday","eventTime":null,"count":"many"}`), 0)
 	if err != nil {
 		t.Fatal(err)
@@ -227,7 +227,7 @@ func TestLongMessageIsCutOnARuneBoundaryAndSaysSo(t *testing.T) {
 			if len(value) > maxRawString+1024 {
 				t.Errorf("%d bytes were held", len(value))
 			}
-			e, err := decodeEvent(value, s.cut)
+			e, err := decode(value, s.cut)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -250,7 +250,7 @@ func TestLongMessageIsCutOnARuneBoundaryAndSaysSo(t *testing.T) {
 
 func TestMessageOfUsualLengthIsUntouched(t *testing.T) {
 	message := strings.Repeat("m", maxMessage)
-	e, err := decodeEvent([]byte(`{"metadata":{"uid":"u","resourceVersion":"7"},"message":"`+message+`","reason":"`+strings.Repeat("r", 2000)+`"}`), 0)
+	e, err := decode([]byte(`{"metadata":{"uid":"u","resourceVersion":"7"},"message":"`+message+`","reason":"`+strings.Repeat("r", 2000)+`"}`), 0)
 	if err != nil || e.Message != message {
 		t.Errorf("err %v, %d bytes", err, len(e.Message))
 	}
@@ -260,7 +260,7 @@ func TestMessageOfUsualLengthIsUntouched(t *testing.T) {
 }
 
 func TestInvalidUTF8IsRepaired(t *testing.T) {
-	e, err := decodeEvent([]byte("{\"metadata\":{\"uid\":\"u\",\"resourceVersion\":\"7\"},\"message\":\"a\xff\xfeb\\ud83d c\"}"), 0)
+	e, err := decode([]byte("{\"metadata\":{\"uid\":\"u\",\"resourceVersion\":\"7\"},\"message\":\"a\xff\xfeb\\ud83d c\"}"), 0)
 	if err != nil || !utf8.ValidString(e.Message) || e.Message != "a\uFFFD\uFFFDb\uFFFD c" {
 		t.Errorf("%q, %v", e.Message, err)
 	}
@@ -285,9 +285,9 @@ func TestListIsReadInAnyOrderOfItsParts(t *testing.T) {
 		{`{"kind":}`, "'}' where JSON needs a value", 0},
 	} {
 		n := 0
-		meta, err := newScanner(strings.NewReader(c.body)).list(func(_ listMeta, item []byte) error {
+		meta, err := newScanner(strings.NewReader(c.body)).list(func(_ listMeta, item raw) error {
 			n++
-			_, err := decodeEvent(item, 0)
+			_, err := decodeEvent(item)
 			return err
 		})
 		if n != c.items {
@@ -365,9 +365,9 @@ func FuzzList(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := newScanner(bytes.NewReader(data))
 		items := 0
-		_, err := s.list(func(_ listMeta, item []byte) error {
+		_, err := s.list(func(_ listMeta, item raw) error {
 			items++
-			checkEvent(t, item, s.cut)
+			checkEvent(t, item.data, item.cut)
 			return nil
 		})
 		if items > len(data) || cap(s.buf) > 2*maxValue {
@@ -403,7 +403,7 @@ func FuzzWatchFrames(f *testing.F) {
 // checkEvent fails unless what decodes is bounded and valid.
 func checkEvent(t *testing.T, data []byte, cut int) {
 	t.Helper()
-	e, err := decodeEvent(data, cut)
+	e, err := decode(data, cut)
 	if err != nil {
 		return
 	}
@@ -426,9 +426,9 @@ func BenchmarkListItem(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		s := newScanner(bytes.NewReader(data))
-		_, err := s.list(func(_ listMeta, item []byte) error {
+		_, err := s.list(func(_ listMeta, item raw) error {
 			items++
-			_, err := decodeEvent(item, s.cut)
+			_, err := decodeEvent(item)
 			return err
 		})
 		if err != nil {
@@ -436,4 +436,42 @@ func BenchmarkListItem(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(items)/b.Elapsed().Seconds(), "events/s")
+}
+
+func decode(data []byte, cut int) (notify.Event, error) {
+	return decodeEvent(raw{data: data, cut: cut})
+}
+
+// TestWhatCannotBeReadSaysAsMuchOfItselfAsItCan: the names of an event come before what makes it too large.
+func TestWhatCannotBeReadSaysAsMuchOfItselfAsItCan(t *testing.T) {
+	meta := notify.ObjectMeta{
+		Name: "web.1", Namespace: "shop", UID: "u-1", ResourceVersion: "77",
+		CreationTimestamp: time.Date(2026, 11, 21, 5, 5, 48, 0, time.UTC),
+	}
+	names := `{"kind":"Event","apiVersion":"v1","metadata":{"name":"web.1","namespace":"shop","ownerReferences":[{"uid":"no","a":{}}],"uid":"u-1",` +
+		`"resourceVersion":"77","creationTimestamp":"2026-11-21T05:05:48Z","annotations":{"uid":"no","k`
+	for _, c := range []struct {
+		data, frameType string
+		meta            notify.ObjectMeta
+	}{
+		{names, "", meta},
+		{names + `":""}},"type":"Warning"}`, "", meta},
+		{`{"type":"DELETED","object":` + names, "DELETED", meta},
+		{`{"type":"ADDED","object":{"metadata":{"name":"web.1","resourceVersion":"0x1"},"type":"Warning"}}`, "ADDED",
+			notify.ObjectMeta{Name: "web.1", ResourceVersion: "0x1"}},
+		{`{"type":"ADDED","object":[`, "ADDED", notify.ObjectMeta{}},
+		{`{"metadata":{"uid":7,"name":`, "", notify.ObjectMeta{}},
+		{`[]`, "", notify.ObjectMeta{}},
+	} {
+		h := readHead([]byte(c.data))
+		if c.meta.UID == "" {
+			if len(h.meta.UID) != len("unreadable-")+64 || h != readHead([]byte(c.data)) || h.meta.UID == readHead([]byte(c.data+" ")).meta.UID {
+				t.Errorf("%.80s: uid %s is none that is the same each time", c.data, h.meta.UID)
+			}
+			h.meta.UID = ""
+		}
+		if h.frameType != c.frameType || h.meta != c.meta {
+			t.Errorf("%.80s: %+v, want %q %+v", c.data, h, c.frameType, c.meta)
+		}
+	}
 }

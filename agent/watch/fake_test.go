@@ -18,6 +18,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/edge-eventer/edge-eventer/notify"
 )
 
 // fakeServer answers as the API server does for events: paged lists of one state, watches with a history that can be
@@ -278,6 +280,8 @@ type ledgerSink struct {
 	pages    []Page
 	changes  int
 	arrived  chan struct{}
+	// unreadable are the events that could not be read.
+	unreadable []notify.ObjectMeta
 
 	// onList and onWatched may wait or fail.
 	onList    func(Page) error
@@ -309,6 +313,7 @@ func (s *ledgerSink) List(_ context.Context, page Page) error {
 		e := &page.Events[i]
 		s.take(e.UID, e.Name, e.ResourceVersion, e.Count, page.Replaced)
 	}
+	s.unreadable = append(s.unreadable, page.Unreadable...)
 	if page.Last {
 		s.position = page.ResourceVersion
 	}
@@ -326,7 +331,9 @@ func (s *ledgerSink) Watched(_ context.Context, c Change) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !c.Deleted {
+	if c.Unreadable {
+		s.unreadable = append(s.unreadable, c.Event.ObjectMeta)
+	} else if !c.Deleted {
 		s.take(c.Event.UID, c.Event.Name, c.Event.ResourceVersion, c.Event.Count, false)
 	}
 	s.position = c.Event.ResourceVersion

@@ -177,7 +177,7 @@ func (l *loop) catchUp(ctx context.Context) error {
 	if !l.mustList {
 		// A watch from a position that the datastore has yet to reach is silent until it does. That happens when it
 		// was set up anew or restored; a list of one event shows it.
-		meta, err := l.page(ctx, url.Values{"limit": {"1"}}, func(listMeta, []byte, int) error { return nil })
+		meta, err := l.page(ctx, url.Values{"limit": {"1"}}, func(listMeta, raw) error { return nil })
 		if err != nil {
 			return err
 		}
@@ -247,18 +247,20 @@ type pager struct {
 // next takes one page.
 func (p *pager) next(ctx context.Context) error {
 	l := p.loop
-	p.page.Events, p.text, p.broken = p.page.Events[:0], 0, false
+	p.page.Events, p.page.Unreadable, p.text, p.broken = p.page.Events[:0], nil, 0, false
 	query := url.Values{"limit": {strconv.Itoa(l.pageSize)}}
 	if p.token != "" {
 		query.Set("continue", p.token)
 	}
-	meta, err := l.page(ctx, query, func(meta listMeta, item []byte, cut int) error {
-		event, err := decodeEvent(item, cut)
+	meta, err := l.page(ctx, query, func(meta listMeta, item raw) error {
+		event, err := decodeEvent(item)
 		if err != nil {
 			l.skip(err)
-			return nil
+			event.ObjectMeta = readHead(item.data).meta
+			p.page.Unreadable = append(p.page.Unreadable, event.ObjectMeta)
+		} else {
+			p.page.Events = append(p.page.Events, event)
 		}
-		p.page.Events = append(p.page.Events, event)
 		if p.text += textOf(&event); p.text < maxPageText {
 			return nil
 		}
@@ -296,12 +298,12 @@ func (p *pager) give(ctx context.Context, meta listMeta, last bool) error {
 		l.health.note(func(s *NamespaceStatus) { s.LastEvent = time.Now() })
 	}
 	p.page.First, p.broken = false, !last
-	p.page.Events, p.text = p.page.Events[:0], 0
+	p.page.Events, p.page.Unreadable, p.text = p.page.Events[:0], nil, 0
 	return nil
 }
 
 // page asks for a list and reads it item by item.
-func (l *loop) page(ctx context.Context, query url.Values, each func(meta listMeta, item []byte, cut int) error) (listMeta, error) {
+func (l *loop) page(ctx context.Context, query url.Values, each func(meta listMeta, item raw) error) (listMeta, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.timing.page)
 	defer cancel()
 	query.Set("fieldSelector", onlyWarnings)
@@ -310,12 +312,10 @@ func (l *loop) page(ctx context.Context, query url.Values, each func(meta listMe
 		return listMeta{}, err
 	}
 	defer a.close()
-	s := newScanner(a)
-	meta, err := s.list(func(meta listMeta, item []byte) error { return each(meta, item, s.cut) })
-	return meta, err
+	return newScanner(a).list(each)
 }
 
-// skip counts and logs an event that cannot be read: it does not hold up the others.
+// skip counts and logs an event that cannot be read: it does not hold up the others, and the sink counts it as lost.
 func (l *loop) skip(err error) {
 	l.health.note(func(s *NamespaceStatus) { s.Skipped++ })
 	l.logger.Error("event cannot be read and is left out", "namespace", l.namespace, "err", err)
@@ -365,12 +365,10 @@ func (l *loop) watch(ctx context.Context) error {
 // frames takes the notifications of a watch to its end.
 func (l *loop) frames(ctx context.Context, s *scanner) error {
 	for {
-		data, err := s.value()
+		frame, err := s.event()
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
-		case errors.Is(err, errTooLarge):
-			data = nil
 		case errors.Is(err, io.ErrUnexpectedEOF):
 			return fmt.Errorf("watch broke off: %w", err)
 		case err != nil:
@@ -380,38 +378,35 @@ func (l *loop) frames(ctx context.Context, s *scanner) error {
 			s.Frames++
 			s.LastAnswer = time.Now()
 		})
-		if err := l.frame(ctx, data, s.cut); err != nil {
+		if err := l.frame(ctx, frame); err != nil {
 			return err
 		}
 	}
 }
 
 // frame takes one notification.
-func (l *loop) frame(ctx context.Context, data []byte, cut int) error {
-	if data == nil {
+func (l *loop) frame(ctx context.Context, data raw) error {
+	if data.tooLarge {
 		l.skip(errTooLarge)
-		return nil
+		h := readHead(data.data)
+		return l.change(ctx, Change{Deleted: h.frameType == "DELETED", Unreadable: true, Event: notify.Event{ObjectMeta: h.meta}})
 	}
 	var f struct {
 		Type   string    `json:"type"`
 		Object wireEvent `json:"object"`
 	}
-	if err := unmarshal(data, &f); err != nil {
+	if err := unmarshal(data.data, &f); err != nil {
 		return malformed("decode frame: %w", err)
 	}
 	switch f.Type {
 	case "ADDED", "MODIFIED", "DELETED":
-		event, err := f.Object.event(cut)
-		if err != nil {
+		c := Change{Deleted: f.Type == "DELETED"}
+		var err error
+		if c.Event, err = f.Object.event(data.cut); err != nil {
 			l.skip(err)
-			return nil
+			c.Unreadable, c.Event.ObjectMeta = true, readHead(data.data).meta
 		}
-		if err := l.sink.Watched(ctx, Change{Namespace: l.namespace, Deleted: f.Type == "DELETED", Event: event}); err != nil {
-			return &sinkError{err}
-		}
-		l.moveTo(event.ResourceVersion)
-		l.health.note(func(s *NamespaceStatus) { s.LastEvent = time.Now() })
-		return nil
+		return l.change(ctx, c)
 	case "BOOKMARK":
 		// It shows no event, so the sink, which would have to write for it, is not told.
 		l.moveTo(f.Object.Metadata.ResourceVersion)
@@ -420,7 +415,7 @@ func (l *loop) frame(ctx context.Context, data []byte, cut int) error {
 		var f struct {
 			Object wireStatus `json:"object"`
 		}
-		if err := unmarshal(data, &f); err != nil {
+		if err := unmarshal(data.data, &f); err != nil {
 			return malformed("decode ERROR frame: %w", err)
 		}
 		refusal := new(apiError)
@@ -428,6 +423,17 @@ func (l *loop) frame(ctx context.Context, data []byte, cut int) error {
 		return refusal
 	}
 	return malformed("frame of unknown type %.64q", f.Type)
+}
+
+// change shows a change to the sink.
+func (l *loop) change(ctx context.Context, c Change) error {
+	c.Namespace = l.namespace
+	if err := l.sink.Watched(ctx, c); err != nil {
+		return &sinkError{err}
+	}
+	l.moveTo(c.Event.ResourceVersion)
+	l.health.note(func(s *NamespaceStatus) { s.LastEvent = time.Now() })
+	return nil
 }
 
 // moveTo moves the position forward.

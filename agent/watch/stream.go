@@ -64,6 +64,24 @@ func (s *scanner) expect(want byte) error {
 	return err
 }
 
+// raw is an event or a frame as it came.
+type raw struct {
+	data []byte
+	// cut is how many bytes, decoded, the longest cut string lost.
+	cut int
+	// tooLarge says that data is only the beginning.
+	tooLarge bool
+}
+
+// event is value for one that may be too large.
+func (s *scanner) event() (raw, error) {
+	data, err := s.value()
+	if errors.Is(err, errTooLarge) {
+		return raw{s.buf, s.cut, true}, nil
+	}
+	return raw{data: data, cut: s.cut}, err
+}
+
 // value reads the next value. It is valid until the next call. An end of the stream before the first byte is io.EOF.
 func (s *scanner) value() ([]byte, error) {
 	if cap(s.buf) > keepBuffer {
@@ -218,9 +236,9 @@ type listMeta struct {
 	Continue        string `json:"continue"`
 }
 
-// list reads an EventList and calls each for every item with what is known of the list so far. An item that is too large
-// is passed as nil. The API server writes metadata before items; another order is understood.
-func (s *scanner) list(each func(meta listMeta, item []byte) error) (listMeta, error) {
+// list reads an EventList and calls each for every item with what is known of the list so far. The API server writes metadata
+// before items; another order is understood.
+func (s *scanner) list(each func(meta listMeta, item raw) error) (listMeta, error) {
 	var meta listMeta
 	kind := ""
 	if err := s.expect('{'); err != nil {
@@ -259,7 +277,7 @@ func (s *scanner) list(each func(meta listMeta, item []byte) error) (listMeta, e
 		case "metadata":
 			err = s.into(&meta)
 		case "items":
-			err = s.items(func(item []byte) error { return each(meta, item) })
+			err = s.items(func(item raw) error { return each(meta, item) })
 		default:
 			if _, err = s.value(); errors.Is(err, errTooLarge) {
 				err = nil
@@ -273,7 +291,7 @@ func (s *scanner) list(each func(meta listMeta, item []byte) error) (listMeta, e
 }
 
 // items reads an array, or null, which stands for an empty one.
-func (s *scanner) items(each func(item []byte) error) error {
+func (s *scanner) items(each func(item raw) error) error {
 	c, err := s.peek()
 	if err != nil {
 		return unexpected(err)
@@ -299,10 +317,7 @@ func (s *scanner) items(each func(item []byte) error) error {
 			}
 			continue
 		}
-		item, err := s.value()
-		if errors.Is(err, errTooLarge) {
-			item, err = nil, nil
-		}
+		item, err := s.event()
 		if err != nil {
 			return unexpected(err)
 		}

@@ -33,6 +33,8 @@ type Page struct {
 	Namespace string
 	// Events are in no order of time. The last page may be empty.
 	Events []notify.Event
+	// Unreadable are the events of the page that could not be read, as far as they say who they are; see Change.Unreadable.
+	Unreadable []notify.ObjectMeta
 	// First is set for the first page of a list. A list that broke off starts again with a First page.
 	First bool
 	// Last is set for the last page of a list.
@@ -50,6 +52,10 @@ type Change struct {
 	Namespace string
 	// Deleted says that the event is gone, usually because its time to live was over.
 	Deleted bool
+	// Unreadable says that the event is too large or no event: nothing can be told of it but that it was there. Only the
+	// ObjectMeta of Event is set then, as far as it could be read, and a UID always: where the event has none, one that is
+	// the same each time that this event is shown.
+	Unreadable bool
 	// Event is as it was stored by the change, or as it was when it was deleted. Its ResourceVersion is the one of the change.
 	Event notify.Event
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -484,7 +485,7 @@ func TestEventThatCannotBeReadDoesNotHoldUpOthers(t *testing.T) {
 		after(5 * time.Second)
 		server.mu.Lock()
 		server.version += 2
-		huge := `{"type":"ADDED","object":{"metadata":{"annotations":{` + strings.Repeat(`"k":"`+strings.Repeat("v", 1000)+`",`, 3000) + `"z":""}}}}`
+		huge := `{"type":"ADDED","object":{"metadata":{"name":"huge","uid":"uid-huge","resourceVersion":"105","annotations":{` + strings.Repeat(`"k":"`+strings.Repeat("v", 1000)+`",`, 3000) + `"z":""}}}}`
 		server.history = append(server.history, fakeChange{server.version - 1, huge},
 			fakeChange{server.version, `{"type":"ADDED","object":{"metadata":{"name":"x","uid":"u","resourceVersion":"0x1"}}}`})
 		server.mu.Unlock()
@@ -494,6 +495,13 @@ func TestEventThatCannotBeReadDoesNotHoldUpOthers(t *testing.T) {
 		wantOnce(t, server, sink)
 		if s := w.Status().Namespaces[0]; s.Skipped != 3 || s.Failures != 0 {
 			t.Errorf("skipped %d, failures %d, want 3 and 0", s.Skipped, s.Failures)
+		}
+		var shown []string
+		for _, m := range sink.unreadable {
+			shown = append(shown, m.Name+" "+m.ResourceVersion)
+		}
+		if want := []string{"b 102", "huge 105", "x 0x1"}; !slices.Equal(shown, want) {
+			t.Errorf("the sink was shown %q as unreadable, want %q", shown, want)
 		}
 		stop()
 	})
