@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -191,6 +192,49 @@ func TestClosedOutputStopsOneReceiverOnly(t *testing.T) {
 		if code, _ := b.agent.exit(); code != exitOK {
 			t.Errorf("exit code %d", code)
 		}
+	}
+}
+
+// TestExportThatNobodyReadsKeepsNoAgentFromItsStart is `spool export | less` on a stopped agent, which is started then.
+func TestExportThatNobodyReadsKeepsNoAgentFromItsStart(t *testing.T) {
+	const n = 1000
+	a := newArchive(t)
+	a.setDown(true)
+	d := newDesk(t, "{name: ops, type: webhook, url: '"+a.URL+"'}")
+	d.put(n)
+	appendTo(t, d.config, "kubernetes: {kubeconfig: "+filepath.Join(t.TempDir(), "missing")+"}\n")
+	binary, err := buildAgent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	export := exec.CommandContext(t.Context(), binary, "spool", "export", "--config", d.config)
+	out, err := export.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := export.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// The first line is there; the pipe takes 64 KiB more, and then it waits for us.
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 1<<20)
+	if !lines.Scan() {
+		t.Fatalf("export printed nothing: %v", lines.Err())
+	}
+	b := runBeside(t, d)
+	if s := b.status(); s.Receivers[0].Records != n-1 || s.Receivers[0].Dead != 1 {
+		t.Errorf("the agent has %+v", s.Receivers[0])
+	}
+	ids := make(map[string]bool)
+	for printed := true; printed; printed = lines.Scan() {
+		var e control.Entry
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			t.Fatalf("export: %v in %s", err, lines.Bytes())
+		}
+		ids[e.ID] = true
+	}
+	if err := errors.Join(lines.Err(), export.Wait()); err != nil || len(ids) != n {
+		t.Errorf("export printed %d of %d entries: %v", len(ids), n, err)
 	}
 }
 

@@ -7,14 +7,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/control"
-	"github.com/edge-eventer/edge-eventer/spool"
 )
 
 const spoolUsage = `edge-eventer spool inspects and repairs the queues, also while the agent runs.
@@ -84,40 +81,17 @@ func runSpool(args []string, s streams) int {
 		return refuse(*path, mistakes, s)
 	}
 	ctx := context.Background()
-	queues, closeQueues, err := openQueues(ctx, loaded.Spool.Path, loaded.Spool.MaxBytes, mistakes)
+	queues := newReach(loaded.Spool.Path, loaded.Spool.MaxBytes, mistakes)
+	defer queues.Close()
+	err := action(c, ctx, queues)
 	if errors.Is(err, mistakes) && mistakes != nil {
 		return refuse(*path, mistakes, s)
-	}
-	if err == nil {
-		err = errors.Join(action(c, ctx, queues), closeQueues())
 	}
 	if err != nil {
 		fmt.Fprintf(s.err, "edge-eventer spool %s: %v\n", name, err)
 		return exitFailed
 	}
 	return exitOK
-}
-
-// openQueues asks the running agent, and opens the file itself when there is none. It makes no file where none is, and opens none for
-// a configuration with mistakes: under a wrong maxBytes the spool would be made to fit.
-func openQueues(ctx context.Context, path string, maxBytes int64, mistakes error) (control.Queues, func() error, error) {
-	client := control.NewClient(control.SocketPath(path))
-	_, err := client.Status(ctx)
-	if !errors.Is(err, control.ErrNotRunning) {
-		return client, func() error { client.Close(); return nil }, nil
-	}
-	if mistakes != nil {
-		return nil, nil, mistakes
-	}
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, fmt.Errorf("there is no spool at %s, and no agent running on it", path)
-	}
-	// No age limit: a look must not expire what waits.
-	s, err := spool.Open(spool.Options{Path: path, MaxBytes: maxBytes})
-	if err != nil {
-		return nil, nil, err
-	}
-	return &control.Desk{Spool: s}, s.Close, nil
 }
 
 // each calls fn for every entry.
