@@ -8,9 +8,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
@@ -137,11 +139,14 @@ func TestManifestConfigurationIsTakenByTheAgent(t *testing.T) {
 	if got := mounts[filepath.Dir(c.Spool.Path)]; got != "spool" {
 		t.Errorf("the spool's folder %s is on volume %q", filepath.Dir(c.Spool.Path), got)
 	}
+	// No command that is run in the pod needs --config.
 	args := deployment.at("spec", "template", "spec", "containers", 0, "args").([]any)
-	if file, _ := args[len(args)-1].(string); mounts[filepath.Dir(file)] != "config" || filepath.Base(file) != "config.yaml" {
-		t.Errorf("the agent reads %s, the configuration is on %v", file, mounts)
+	source := readText(t, "../cmd/edge-eventer/command.go")
+	if len(args) != 1 || args[0] != "run" || mounts["/etc/edge-eventer"] != "config" ||
+		!strings.Contains(source, `defaultConfig = "/etc/edge-eventer/config.yaml"`) {
+		t.Errorf("arguments %v, mounts %v: the configuration is not where every command looks", args, mounts)
 	}
-	if !strings.Contains(text, "urlFile: /etc/edge-eventer/receivers/") || mounts["/etc/edge-eventer/receivers"] != "receivers" {
+	if !strings.Contains(text, "urlFile: /run/secrets/edge-eventer/") || mounts["/run/secrets/edge-eventer"] != "receivers" {
 		t.Error("the receiver's URL does not come from the secret")
 	}
 }
@@ -170,11 +175,18 @@ func TestConfigurationOfABareNodeIsTakenByTheAgent(t *testing.T) {
 
 // TestReleasedManifestDiffersInTheTagOnly: the tag is that of the image which the same release holds.
 func TestReleasedManifestDiffersInTheTagOnly(t *testing.T) {
-	out, err := exec.CommandContext(t.Context(), "../scripts/manifest", "9.8.7-rc.1").Output()
+	for _, file := range []string{manifestFile, "edge-eventer-several-servers.yaml"} {
+		t.Run(file, func(t *testing.T) { releasedDiffersInTheTagOnly(t, file) })
+	}
+}
+
+func releasedDiffersInTheTagOnly(t *testing.T, file string) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "../scripts/manifest", "9.8.7-rc.1", file).Output()
 	if err != nil {
 		t.Fatalf("scripts/manifest: %v", err)
 	}
-	source, err := os.ReadFile(manifestFile)
+	source, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +252,61 @@ func TestPodIsNobodyAndSmall(t *testing.T) {
 			t.Errorf("%v is %v, want %v", c.path, got, c.want)
 		}
 	}
+	// A volume inside another, read-only one keeps the container from starting.
+	paths := map[string]bool{}
+	for _, m := range pod.at("containers", 0, "volumeMounts").([]any) {
+		paths[m.(map[string]any)["mountPath"].(string)] = true
+	}
+	for p := range paths {
+		for above := filepath.Dir(p); above != "/"; above = filepath.Dir(above) {
+			if paths[above] {
+				t.Errorf("%s is mounted below %s", p, above)
+			}
+		}
+	}
 	if got := theOnly(t, objects, "ServiceAccount")["automountServiceAccountToken"]; got != false {
 		t.Errorf("the ServiceAccount mounts its token in any pod: %v", got)
+	}
+}
+
+// TestProbesLeaveASlowMachineTimeToStart: each failed probe is a Warning event, and the first thing that the agent would tell is
+// its own slow start.
+func TestProbesLeaveASlowMachineTimeToStart(t *testing.T) {
+	objects, _ := readManifest(t, manifestFile)
+	container := object(theOnly(t, objects, "Deployment").at("spec", "template", "spec", "containers", 0).(map[string]any))
+	number := func(probe, key string) int {
+		n, _ := container.at(probe, key).(int)
+		return n
+	}
+	if container.at("startupProbe", "httpGet", "path") != "/healthz" || number("startupProbe", "initialDelaySeconds") < 10 {
+		t.Errorf("startup probe %v: want /healthz, not in the first 10 s", container["startupProbe"])
+	}
+	if until := number("startupProbe", "periodSeconds") * number("startupProbe", "failureThreshold"); until < 300 {
+		t.Errorf("an agent that rescues its spool is killed after %d s, want 300", until)
+	}
+	if first := number("readinessProbe", "initialDelaySeconds"); first < 30 {
+		t.Errorf("the readiness probe asks after %d s, want 30: the list of events may not be read by then", first)
+	}
+}
+
+// TestManifestForSeveralServersDiffersInWhatLetsThePodMove: everything else is that of the manifest.
+func TestManifestForSeveralServersDiffersInWhatLetsThePodMove(t *testing.T) {
+	want, _ := readManifest(t, manifestFile)
+	want = slices.DeleteFunc(want, func(o object) bool { return o.kind() == "PersistentVolumeClaim" })
+	pod := theOnly(t, want, "Deployment").at("spec", "template", "spec").(map[string]any)
+	for _, v := range pod["volumes"].([]any) {
+		if v := v.(map[string]any); v["name"] == "spool" {
+			delete(v, "persistentVolumeClaim")
+			v["emptyDir"] = map[string]any{"sizeLimit": "64Mi"}
+		}
+	}
+	for _, v := range pod["tolerations"].([]any) {
+		if v := v.(map[string]any); v["effect"] == "NoExecute" {
+			v["tolerationSeconds"] = 60
+		}
+	}
+	got, _ := readManifest(t, "edge-eventer-several-servers.yaml")
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("edge-eventer-several-servers.yaml (-want +got):\n%s", diff)
 	}
 }
