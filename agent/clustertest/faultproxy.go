@@ -21,6 +21,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -114,7 +115,9 @@ type Proxy struct {
 	// freezeNew says that connections are frozen from their start.
 	freezeNew bool
 	armed     []*armedFault
-	requests  []Request
+	// denied are the namespaces that Deny named.
+	denied   map[string]bool
+	requests []Request
 	// arrived is closed and made anew at each request.
 	arrived chan struct{}
 }
@@ -238,6 +241,9 @@ func (p *Proxy) take(r *http.Request) Fault {
 		}
 		break
 	}
+	if p.denied[namespaceOf(r.URL.Path)] {
+		fault = Forbidden()
+	}
 	if len(p.requests) < maxRequests {
 		p.requests = append(p.requests, Request{
 			Time: time.Now(), Kind: kind, Path: r.URL.Path, Query: r.URL.Query(), Protocol: r.Proto, Faulted: fault != nil,
@@ -254,6 +260,34 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.forward.ServeHTTP(w, r)
+}
+
+// Deny answers every request for the namespace with 403, as after a RoleBinding was deleted, until Allow. As in an API server, a
+// watch that is open goes on.
+func (p *Proxy) Deny(namespace string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.denied == nil {
+		p.denied = make(map[string]bool)
+	}
+	p.denied[namespace] = true
+}
+
+// Allow ends Deny.
+func (p *Proxy) Allow(namespace string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.denied, namespace)
+}
+
+// namespaceOf returns the namespace of a path below /api/v1/namespaces/, and else nothing.
+func namespaceOf(path string) string {
+	rest, ok := strings.CutPrefix(path, "/api/v1/namespaces/")
+	if !ok {
+		return ""
+	}
+	namespace, _, _ := strings.Cut(rest, "/")
+	return namespace
 }
 
 // Requests returns the requests of the kind that came so far, oldest first, at most 100,000 of all kinds.

@@ -451,6 +451,29 @@ func TestAPIServerThatIsDownBreaksTheConnection(t *testing.T) {
 	}
 }
 
+func TestDeniedNamespaceIsForbiddenUntilItIsAllowed(t *testing.T) {
+	p, client := newProxy(t, newUpstream(t), false)
+	const path = "/api/v1/namespaces/yard/events"
+	status := func(path string) int {
+		t.Helper()
+		resp, _, err := get(t, client, p.Server+path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode
+	}
+	p.Deny("yard")
+	for path, want := range map[string]int{path: 403, path + "?watch=true": 403, "/api/v1/namespaces/shop/events": 200, listPath: 200} {
+		if got := status(path); got != want {
+			t.Errorf("%s: %d, want %d", path, got, want)
+		}
+	}
+	p.Allow("yard")
+	if got := status(path); got != 200 {
+		t.Errorf("after Allow: %d", got)
+	}
+}
+
 func TestProxyIsTrustedOnlyByItsKubeconfig(t *testing.T) {
 	p, _ := newProxy(t, newUpstream(t), false)
 	var unknown *tls.CertificateVerificationError

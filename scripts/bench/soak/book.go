@@ -1,16 +1,12 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
-	"io"
-	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/edge-eventer/edge-eventer/agent/incident"
+	"github.com/edge-eventer/edge-eventer/spool"
 )
 
 // The receivers: one that wants each event, one that wants incidents, and a Feishu group, which gets digests. The books are
@@ -21,12 +17,28 @@ const (
 	chat    = "chat"
 )
 
+func receivers() []string { return []string{archive, alerts, chat} }
+
 const (
-	// fits is what fits into the spool in any case, so that an eviction with less is a finding: records are evicted above
-	// 12 MiB, of which the ledger, half empty pages and incidents that are remembered take the rest.
-	fits = 4 << 20
 	// queues is how many queues an event may be in, overhead what it takes in each besides its message.
 	queues, overhead = 3, 400
+	// longestBody is what the spool keeps of one at most.
+	longestBody = 64 << 10
+)
+
+// excuse is why an event that waits may be lost, provided that the agent counts and tells it.
+type excuse int
+
+const (
+	// afloat: more waited than the spool holds.
+	afloat excuse = iota
+	// aged: the agent began with a clock that was further ahead of the one it ended with than maxAge.
+	aged
+	// hurt: the file was damaged.
+	hurt
+	// unseen: the API server showed it to nobody while it lived.
+	unseen
+	excuses
 )
 
 // maxHistory bounds what is remembered of one event or incident.
@@ -40,24 +52,37 @@ type entry struct {
 	planned, made time.Time
 	// bytes is the most that it takes in the spool.
 	bytes int64
-	// afloat is the count that waited in the last flood, and may be lost.
-	afloat int32
-	// deleted says that the API server was asked to delete it.
-	deleted bool
+	// excused is the count that waited, and may be lost, by the excuse.
+	excused [excuses]int32
+	// deleted is when the API server was asked to delete it.
+	deleted time.Time
 	// count is the latest count that the API server has confirmed.
 	count int32
-	// poison is what the archive refuses for good.
-	poison bool
+	// poison is what the archive refuses for good, stuck what every receiver refuses in words that no document knows.
+	poison, stuck bool
 	// told is the highest count that the archive has confirmed.
 	told    int32
 	history []string
 }
 
+// excuse lets what waits of the event be lost.
+func (e *entry) excuse(why excuse) {
+	if e.told < e.count {
+		e.excused[why] = e.count
+	}
+}
+
+// may reports whether what waits of the event may be lost.
+func (e *entry) may(why excuse) bool { return e.count > 0 && e.excused[why] == e.count }
+
 // story is one incident: its observations, and what was told in each of its openings.
 type story struct {
-	made    uint64
-	told    map[string]int
-	history []string
+	made uint64
+	told map[string]int
+	// again is how many observations may be taken once more, since the ledger that knows them was damaged, and unseen how many the
+	// agent was never shown.
+	again, unseen uint64
+	history       []string
 }
 
 func (s *story) sum() (told uint64) {
@@ -81,6 +106,10 @@ type repeat struct {
 
 // book is what was made, told and done.
 type book struct {
+	// maxBytes is the bound of the spool. A quarter of it fits in any case, so that an eviction with less is a finding: records are
+	// evicted above three quarters, of which the ledger, half empty pages and incidents that are remembered take the rest.
+	maxBytes int64
+
 	mu      sync.Mutex
 	began   time.Time
 	entries map[string]*entry
@@ -96,10 +125,22 @@ type book struct {
 	// flood is set from when more waits than may fit into the spool, until half of that is free and what the agent has yet to
 	// hear of fits beside.
 	flood bool
-	// heardUntil: of all that was made before, the agent has heard.
-	heardUntil time.Time
-	// evicted is how many records the agent has counted as evicted, of all receivers.
-	evicted uint64
+	// heardUntil: of all that was made before in the namespace, the agent has heard.
+	heardUntil map[string]time.Time
+	// counted is what the agent counted as lost, by receiver and cause, at the last time that it was asked, and counts the sum
+	// of what came to it at each time: a damaged file may have lost its count.
+	counted, counts map[string]map[string]loss
+	// agedAt is when what waits was last found too old, hurtAt when the spool was last damaged, or found damaged. Zero: never.
+	agedAt, hurtAt time.Time
+	// found is how often the agent noticed damage, damages how often there was any.
+	found, damages int
+	// leaps counts the starts of an agent whose clock had gone further ahead than events live.
+	leaps int
+	// denials are the times in which a namespace was forbidden, lives those of the agents, and own what these told of themselves.
+	denials, lives []span
+	own            []own
+	// links is how often the agent saw the link go.
+	links uint64
 	// samples is how often the agent was asked, and answered.
 	samples  int
 	lastTold time.Time
@@ -109,8 +150,18 @@ type book struct {
 	foreign  int
 }
 
-func newBook() *book {
+// loss is what was lost for one cause.
+type loss struct{ records, events uint64 }
+
+// own is an incident of the agent's own, as the archive confirmed it.
+type own struct {
+	at              time.Time
+	reason, message string
+}
+
+func newBook(maxBytes int64) *book {
 	return &book{
+		maxBytes: maxBytes, heardUntil: make(map[string]time.Time), counted: make(map[string]map[string]loss), counts: make(map[string]map[string]loss),
 		began: time.Now(), entries: make(map[string]*entry), stories: make(map[string]*story), weather: make(map[string]int),
 		confirmed: map[string]map[string]time.Time{archive: {}, alerts: {}}, messages: make(map[string]int),
 		lost: map[string]map[string]uint64{archive: {}, alerts: {}},
@@ -129,16 +180,22 @@ func (b *book) note(history *[]string, format string, args ...any) {
 func (b *book) finding(format string, args ...any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.findingHere(format, args...)
+}
+
+func (b *book) findingHere(format string, args ...any) {
 	b.findings = append(b.findings, b.at(time.Now())+" "+fmt.Sprintf(format, args...))
 }
 
 // planned enters an event before the API server is asked to make it: the agent may be faster than the answer.
-func (b *book) planned(namespace, name, incident string, length int, poison bool) {
+func (b *book) planned(namespace, name, incident, text string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
 	b.entries[name] = &entry{
-		namespace: namespace, name: name, incident: incident, poison: poison, planned: now, made: now, bytes: int64(queues * (length + overhead)),
+		namespace: namespace, name: name, incident: incident, planned: now, made: now,
+		poison: strings.HasPrefix(text, poison), stuck: strings.HasPrefix(text, stuck),
+		bytes: int64(queues * min(len(text)+overhead, longestBody)),
 	}
 	if b.stories[incident] == nil {
 		b.stories[incident] = &story{told: make(map[string]int)}
@@ -194,63 +251,158 @@ func (b *book) diskWasFull(from time.Time) {
 	b.fullDisks = append(b.fullDisks, span{"disk full", from, time.Now()})
 }
 
-// sampled notes how many bytes of the agent's spool are in use, and how many records it has counted as evicted. It may evict
-// while more waits than may fit, and only then.
-func (b *book) sampled(used int64, evicted uint64) {
+// sampled notes how many bytes of the agent's spool are in use, and what it has counted as lost. It may evict while more waits than
+// may fit, and only then, and nothing else may be lost without its cause.
+func (b *book) sampled(used int64, counted map[string]map[string]loss) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.samples++
+	fits := b.maxBytes / 4
 	waits, unheard := b.backlog()
 	if !b.flood && waits > fits {
 		b.flood = true
 		b.weather["flood"]++
 	}
+	flood := b.flood
 	if b.flood {
-		b.writeOff()
-		b.flood = used >= maxBytes/2 || unheard > fits
-	} else if evicted > b.evicted {
-		b.findings = append(b.findings, fmt.Sprintf("%s %d records were evicted while %d bytes waited and %d were in use",
-			b.at(time.Now()), evicted-b.evicted, waits, used))
+		b.excuse(afloat)
+		b.flood = used >= b.maxBytes/2 || unheard > fits
 	}
-	b.evicted = evicted
+	more := b.add(counted)
+	const late = 10 * time.Minute
+	switch {
+	case more[spool.Evicted] > 0 && !flood:
+		b.findingHere("%d records were evicted while %d bytes waited and %d were in use", more[spool.Evicted], waits, used)
+	case more[spool.Expired] > 0 && (b.agedAt.IsZero() || time.Since(b.agedAt) > late):
+		b.findingHere("%d records expired, and none was old", more[spool.Expired])
+	case more[spool.Damaged] > 0 && (b.hurtAt.IsZero() || time.Since(b.hurtAt) > late):
+		b.findingHere("%d records were lost by damage, and there was none", more[spool.Damaged])
+	}
+}
+
+// add sums up what was counted, and returns how many records came to it of each cause.
+func (b *book) add(counted map[string]map[string]loss) (more map[string]uint64) {
+	more = make(map[string]uint64)
+	for receiver, causes := range counted {
+		if b.counts[receiver] == nil {
+			b.counts[receiver] = make(map[string]loss)
+		}
+		for cause, now := range causes {
+			before := b.counted[receiver][cause]
+			if now.records < before.records || now.events < before.events {
+				before = loss{}
+			}
+			sum := b.counts[receiver][cause]
+			sum.records += now.records - before.records
+			sum.events += now.events - before.events
+			b.counts[receiver][cause] = sum
+			more[cause] += now.records - before.records
+		}
+	}
+	b.counted = counted
+	return more
 }
 
 // backlog is the most that can wait for the archive, in bytes of all queues, and how much of this the agent may not have heard of.
 // What may be lost in the flood before is left out of the former.
 func (b *book) backlog() (waits, unheard int64) {
 	for _, e := range b.entries {
-		if e.told >= e.count || e.poison {
+		if e.told >= e.count || e.poison || e.stuck {
 			continue
 		}
-		if e.afloat != e.count {
+		if !e.may(afloat) {
 			waits += e.bytes
 		}
-		if !e.made.Before(b.heardUntil) {
+		if !e.made.Before(b.heardUntil[e.namespace]) {
 			unheard += e.bytes
 		}
 	}
 	return waits, unheard
 }
 
-// writeOff lets all that waits be lost.
-func (b *book) writeOff() {
+// excuse lets all that waits be lost.
+func (b *book) excuse(why excuse) {
 	for _, e := range b.entries {
-		if e.told < e.count {
-			e.afloat = e.count
+		e.excuse(why)
+	}
+}
+
+// damaged notes that pages of the spool were overwritten, or that the agent has noticed it. What waits may be lost, and what the
+// API server still holds may be taken once more.
+func (b *book) damaged(found bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.hurtAt = time.Now()
+	if found {
+		b.found++
+		b.weather["damage noticed"]++
+	} else {
+		b.damages++
+	}
+	b.excuse(hurt)
+	for _, e := range b.entries {
+		// A list that is under way may still hold what was just deleted.
+		if e.uid != "" && (e.deleted.IsZero() || time.Since(e.deleted) < time.Minute) {
+			b.stories[e.incident].again += uint64(e.count)
 		}
 	}
+}
+
+// lived notes that an agent has answered for the first time, after the one before had ended, and by how much its clock went ahead since
+// then: it cannot know that it was not away for as long.
+func (b *book) lived(leap time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	// Records are dropped once a minute, and clocks are set within it.
+	if leap > maxAge-time.Hour {
+		b.agedAt = time.Now()
+		b.excuse(aged)
+	}
+	if leap > eventTTL-time.Minute {
+		b.leaps++
+	}
+}
+
+// lives notes the life of an agent and returns what ends it.
+func (b *book) live() (end func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i := len(b.lives)
+	b.lives = append(b.lives, span{from: time.Now()})
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.lives[i].to = time.Now()
+	}
+}
+
+// denied notes that a namespace was forbidden from then until now. What was made and ended within it was never seen.
+func (b *book) denied(namespace string, from time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	b.denials = append(b.denials, span{namespace, from, now})
+	for _, e := range b.entries {
+		if e.namespace == namespace && e.made.After(from.Add(-time.Minute)) && e.made.Before(now.Add(time.Minute-eventTTL)) {
+			e.excuse(unseen)
+		}
+	}
+}
+
+// linkLost notes how often the link went since the agent began, and before.
+func (b *book) linkLost(n uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.links += n
 }
 
 // old returns up to n events that were last seen before the time and of which the agent has heard, each once.
 func (b *book) old(before time.Time, n int) (old []*entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.heardUntil.Before(before) {
-		before = b.heardUntil
-	}
 	for _, e := range b.entries {
-		if e.uid != "" && !e.deleted && e.made.Before(before) {
-			e.deleted = true
+		if e.uid != "" && e.deleted.IsZero() && e.made.Before(before) && e.made.Before(b.heardUntil[e.namespace]) {
+			e.deleted = time.Now()
 			if old = append(old, e); len(old) == n {
 				break
 			}
@@ -275,6 +427,9 @@ func (b *book) answered(receiver string, m *message, answer string, confirmed bo
 	for i := range m.Incidents {
 		in := &m.Incidents[i]
 		if in.Own {
+			if confirmed && receiver == archive {
+				b.own = append(b.own, own{now, in.Event.Reason, in.Event.Message})
+			}
 			continue
 		}
 		e := b.entries[in.Event.Metadata.Name]
@@ -301,10 +456,9 @@ func (b *book) answered(receiver string, m *message, answer string, confirmed bo
 		}
 		if receiver == archive {
 			e.told = max(e.told, in.Event.Count)
-			// A list goes by namespace and name, and names by number: what was made before the last of the last namespace
-			// came before it in a list too.
-			if e.namespace == namespaces()[len(namespaces())-1] && e.planned.After(b.heardUntil) {
-				b.heardUntil = e.planned
+			// A list goes by name, and names by number: what was made before it came before it in a list too.
+			if e.planned.After(b.heardUntil[e.namespace]) {
+				b.heardUntil[e.namespace] = e.planned
 			}
 			continue
 		}
@@ -320,7 +474,7 @@ func (b *book) open() (events int, observations uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, e := range b.entries {
-		if e.told < e.count && !e.poison {
+		if e.told < e.count && !e.poison && !e.stuck {
 			events++
 		}
 	}
@@ -335,182 +489,4 @@ func (b *book) quiet() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return time.Since(b.lastTold)
-}
-
-// waiting is what the spool held at the end.
-type waiting struct {
-	// events is the count of each event in the archive's queue, observations the untold ones of each incident.
-	events       map[string]int32
-	observations map[string]uint64
-	// chat is how many observations the group was not told.
-	chat uint64
-	// lost counts events and incidents for good, by receiver and cause; untold those losses that no message has told.
-	lostRecords, lostEvents, untold map[string]map[string]uint64
-}
-
-// incidentOf is the incident of an event as the book names it.
-func incidentOf(namespace, kind, workload, reason string) string {
-	return fmt.Sprintf("%x", incident.Key(namespace, kind, workload, reason))
-}
-
-// balance compares what was made with what was told, and appends what does not fit to the findings.
-func (b *book) balance(w *waiting) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.balanceEvents(w)
-	b.balanceIncidents(w)
-	if w.chat > 0 {
-		b.findings = append(b.findings, fmt.Sprintf("chat: %d observations still wait", w.chat))
-	}
-	for _, receiver := range []string{archive, alerts} {
-		for cause, n := range w.lostEvents[receiver] {
-			if told := b.lost[receiver][cause] + w.untold[receiver][cause]; told < n {
-				b.findings = append(b.findings, fmt.Sprintf("%s: %d events were counted as %s, of which %d were told", receiver, n, cause, told))
-			}
-		}
-	}
-	for _, r := range b.repeats {
-		if b.cause(r) < 0 {
-			b.findings = append(b.findings, fmt.Sprintf("%s was told %s at %s and again at %s, and nothing happened in between", r.receiver, r.id, b.at(r.last), b.at(r.again)))
-		}
-	}
-}
-
-// cause returns the number of the span for which the agent could not know that the message was confirmed; -1: there is none.
-func (b *book) cause(r repeat) int {
-	// From the answer to the acknowledgement on disk.
-	slack := 3 * time.Second
-	for _, d := range b.fullDisks {
-		if d.from.Before(r.last.Add(slack)) && d.to.After(r.last) {
-			slack += d.to.Sub(r.last)
-			// The pause before the next try.
-			slack += 30 * time.Second
-		}
-	}
-	// The link first: most of its spans are longer than the moment of a kill, and a kill explains one message only.
-	link := slices.IndexFunc(b.spans, func(s span) bool {
-		return !strings.HasPrefix(s.what, "agent") && s.from.Add(-time.Second).Before(r.last) && (s.to.IsZero() || s.to.Add(time.Second).After(r.last))
-	})
-	if link >= 0 {
-		return link
-	}
-	return slices.IndexFunc(b.spans, func(s span) bool {
-		return strings.HasPrefix(s.what, "agent") && s.from.Add(-slack).Before(r.last) && (s.to.IsZero() || s.to.Add(time.Second).After(r.last))
-	})
-}
-
-func (b *book) balanceEvents(w *waiting) {
-	var missing, refused uint64
-	for _, name := range slices.Sorted(maps.Keys(b.entries)) {
-		e := b.entries[name]
-		switch {
-		case e.poison:
-			if e.told > 0 {
-				b.findings = append(b.findings, b.tell("the archive never took it, and was counted as told", e))
-			}
-			if w.events[name] == 0 && e.afloat != e.count {
-				refused++
-			}
-		case e.told > e.count:
-			b.findings = append(b.findings, b.tell(fmt.Sprintf("count %d was told and never made", e.told), e))
-		case e.told == e.count, w.events[name] == e.count:
-		case e.afloat == e.count:
-			missing++
-		default:
-			b.findings = append(b.findings, b.tell(fmt.Sprintf("count %d is lost", e.count), e))
-		}
-	}
-	counted := w.lostRecords[archive]
-	if lost := counted["evicted"] + counted["expired"]; missing > lost {
-		b.findings = append(b.findings, fmt.Sprintf("archive: %d events are missing, %d were counted as lost", missing, lost))
-	}
-	if refused > counted["refused"] {
-		b.findings = append(b.findings, fmt.Sprintf("archive: %d events were refused for good, %d counted", refused, counted["refused"]))
-	}
-}
-
-func (b *book) balanceIncidents(w *waiting) {
-	var missing uint64
-	evicted := w.lostEvents[alerts]["evicted"] + w.lostEvents[alerts]["expired"]
-	for _, key := range slices.Sorted(maps.Keys(b.stories)) {
-		s := b.stories[key]
-		accounted := s.sum() + w.observations[key]
-		switch {
-		case accounted == s.made:
-		case accounted > s.made:
-			b.findings = append(b.findings, fmt.Sprintf("alerts: incident %s: %d observations made, %d told, %d waiting: too many%s",
-				key, s.made, s.sum(), w.observations[key], b.lines(s.history)))
-		case evicted == 0:
-			b.findings = append(b.findings, fmt.Sprintf("alerts: incident %s: %d observations made, %d told, %d waiting: some are lost%s",
-				key, s.made, s.sum(), w.observations[key], b.lines(s.history)))
-		default:
-			missing += s.made - accounted
-		}
-	}
-	if missing > evicted {
-		b.findings = append(b.findings, fmt.Sprintf("alerts: %d observations are missing, %d were counted as lost", missing, evicted))
-	}
-}
-
-func (b *book) tell(what string, e *entry) string {
-	return fmt.Sprintf("event %s, UID %s, incident %s: %s%s", e.name, e.uid, e.incident, what, b.lines(e.history))
-}
-
-func (b *book) lines(history []string) string { return "\n      " + strings.Join(history, "\n      ") }
-
-// report writes the table.
-func (b *book) report(to io.Writer, w *waiting) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var made, told uint64
-	var refused int
-	for _, s := range b.stories {
-		made += s.made
-		told += s.sum()
-	}
-	for _, e := range b.entries {
-		if e.poison {
-			refused++
-		}
-	}
-	fmt.Fprintf(to, "\n| | archive (fold: event) | alerts (fold: incident) |\n|---|---|---|\n")
-	row := func(what string, a, b any) { fmt.Fprintf(to, "| %s | %v | %v |\n", what, a, b) }
-	row("made", fmt.Sprintf("%d events", len(b.entries)), fmt.Sprintf("%d observations of %d incidents", made, len(b.stories)))
-	delivered := 0
-	for _, e := range b.entries {
-		if e.told == e.count {
-			delivered++
-		}
-	}
-	var waits uint64
-	for _, n := range w.observations {
-		waits += n
-	}
-	row("told", delivered, told)
-	row("messages", b.messages[archive], b.messages[alerts])
-	row("waiting", len(w.events), waits)
-	row("refused on purpose", refused, 0)
-	for _, cause := range []string{"evicted", "expired", "refused"} {
-		row("counted as "+cause+" (records / events)",
-			fmt.Sprintf("%d / %d", w.lostRecords[archive][cause], w.lostEvents[archive][cause]),
-			fmt.Sprintf("%d / %d", w.lostRecords[alerts][cause], w.lostEvents[alerts][cause]))
-	}
-	for _, what := range []string{"agent", "link", "slow"} {
-		repeats, most := map[string]int{}, map[string]int{}
-		each := map[string]map[int]int{archive: {}, alerts: {}}
-		for _, r := range b.repeats {
-			if cause := b.cause(r); cause >= 0 && strings.HasPrefix(b.spans[cause].what, what) {
-				repeats[r.receiver]++
-				each[r.receiver][cause]++
-				most[r.receiver] = max(most[r.receiver], each[r.receiver][cause])
-			}
-		}
-		row("messages repeated because of: "+what+" (most for one)",
-			fmt.Sprintf("%d (%d)", repeats[archive], most[archive]), fmt.Sprintf("%d (%d)", repeats[alerts], most[alerts]))
-	}
-	fmt.Fprintf(to, "\nchat: %d messages, %d events evicted, %d refused for good, %d waiting\n\n",
-		b.messages[chat], w.lostEvents[chat]["evicted"], w.lostEvents[chat]["refused"], w.chat)
-	for _, what := range slices.SortedFunc(maps.Keys(b.weather), func(x, y string) int { return cmp.Compare(x, y) }) {
-		fmt.Fprintf(to, "%5d × %s\n", b.weather[what], what)
-	}
 }

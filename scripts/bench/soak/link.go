@@ -18,10 +18,13 @@ const (
 	linkSilent
 	// linkCutsAnswers gives the request on and closes when the answer comes: the receiver has the message, the agent no yes.
 	linkCutsAnswers
+	// linkStalls takes connections and reads nothing from them, up to its end: a TLS handshake gets no answer, and what was sent
+	// comes late.
+	linkStalls
 )
 
 func (m linkMode) String() string {
-	return [...]string{"up", "refuses", "silent", "cuts answers"}[m]
+	return [...]string{"up", "refuses", "silent", "cuts answers", "stalls"}[m]
 }
 
 // wire is a TCP proxy that stands for the link.
@@ -31,15 +34,14 @@ type wire struct {
 
 	mu   sync.Mutex
 	mode linkMode
-	open map[net.Conn]bool
+	// changed is closed when the mode changes.
+	changed chan struct{}
+	open    map[net.Conn]bool
 }
 
-func newWire(ctx context.Context, target string) (*wire, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	w := &wire{listener: l, target: target, open: make(map[net.Conn]bool)}
+// newWire gives on what comes to the listener.
+func newWire(ctx context.Context, l net.Listener, target string) *wire {
+	w := &wire{listener: l, target: target, changed: make(chan struct{}), open: make(map[net.Conn]bool)}
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -49,7 +51,7 @@ func newWire(ctx context.Context, target string) (*wire, error) {
 			go w.serve(ctx, c)
 		}
 	}()
-	return w, nil
+	return w
 }
 
 func (w *wire) address() string { return w.listener.Addr().String() }
@@ -59,12 +61,14 @@ func (w *wire) close() {
 	w.set(linkRefuses)
 }
 
-// set changes the mode. Only silence leaves the open connections open, and up takes them up where they were.
+// set changes the mode. Open connections go on in the next mode, but for those that were silent: they have gaps.
 func (w *wire) set(m linkMode) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	silent := w.mode == linkSilent
 	w.mode = m
+	close(w.changed)
+	w.changed = make(chan struct{})
 	if m == linkRefuses || silent {
 		for c := range w.open {
 			_ = c.Close()
@@ -72,10 +76,21 @@ func (w *wire) set(m linkMode) {
 	}
 }
 
-func (w *wire) now() linkMode {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.mode
+// now returns the mode once it is not linkStalls.
+func (w *wire) now(ctx context.Context) linkMode {
+	for {
+		w.mu.Lock()
+		mode, changed := w.mode, w.changed
+		w.mu.Unlock()
+		if mode != linkStalls {
+			return mode
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return linkRefuses
+		}
+	}
 }
 
 func (w *wire) hold(c net.Conn) bool {
@@ -100,6 +115,7 @@ func (w *wire) serve(ctx context.Context, c net.Conn) {
 	if !w.hold(c) {
 		return
 	}
+	w.now(ctx)
 	s, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", w.target)
 	if err != nil {
 		return
@@ -109,17 +125,17 @@ func (w *wire) serve(ctx context.Context, c net.Conn) {
 		return
 	}
 	done := make(chan struct{}, 2)
-	go func() { w.copy(s, c, false); done <- struct{}{} }()
-	go func() { w.copy(c, s, true); done <- struct{}{} }()
+	go func() { w.copy(ctx, s, c, false); done <- struct{}{} }()
+	go func() { w.copy(ctx, c, s, true); done <- struct{}{} }()
 	<-done
 }
 
-func (w *wire) copy(to, from net.Conn, answers bool) {
+func (w *wire) copy(ctx context.Context, to, from net.Conn, answers bool) {
 	b := make([]byte, 16<<10)
 	for {
 		n, err := from.Read(b)
 		if n > 0 {
-			switch mode := w.now(); {
+			switch mode := w.now(ctx); {
 			case mode == linkSilent:
 				continue
 			case mode == linkRefuses, mode == linkCutsAnswers && answers:

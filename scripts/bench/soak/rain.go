@@ -27,14 +27,28 @@ const lifetime = 6 * time.Minute
 // drops is how many requests to the API server are under way at once.
 const drops = 8
 
+const (
+	// longMessage is what anybody who may create events can put into one.
+	longMessage = 16 << 10
+	// One event in stuckOneIn is refused in unknown words, but not more than maxStuck of them, and not sooner than stuckPause after
+	// the one before: each is tried for ever.
+	stuckOneIn, maxStuck = 300, 20
+	stuckPause           = 90 * time.Second
+)
+
 // rain makes events.
 type rain struct {
 	book   *book
 	server string
 	client *http.Client
 	random *rand.Rand
+	// scale divides the numbers of events: a small spool holds a small ledger.
+	scale int
 
 	next int
+	// stuck is how many events were made that every receiver refuses in unknown words, and stuckAt when the last one was.
+	stuck   int
+	stuckAt time.Time
 	// recent are the events that may be seen again, with their counts.
 	recent []recent
 }
@@ -44,7 +58,7 @@ type recent struct {
 	count           int32
 }
 
-func newRain(b *book, server, kubeconfig string, random *rand.Rand) (*rain, error) {
+func newRain(b *book, server, kubeconfig string, random *rand.Rand, scale int) (*rain, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return nil, err
@@ -54,11 +68,13 @@ func newRain(b *book, server, kubeconfig string, random *rand.Rand) (*rain, erro
 		return nil, err
 	}
 	client.Timeout = 20 * time.Second
-	return &rain{book: b, server: server, client: client, random: random}, nil
+	return &rain{book: b, server: server, client: client, random: random, scale: scale}, nil
 }
 
-// namespaces are those of the events, in the order of a list.
-func namespaces() []string { return []string{"soak-field", "soak-shop"} }
+// namespaces are those of the events. The last one is forbidden now and then.
+func namespaces() []string { return []string{"soak-field", "soak-shop", forbidden} }
+
+const forbidden = "soak-yard"
 
 // event draws an event. A quarter of them are of a workload that is never heard of again.
 func (r *rain) event(size int) *corev1.Event {
@@ -76,8 +92,17 @@ func (r *rain) event(size int) *corev1.Event {
 	}
 	now := metav1.Now()
 	message := strings.Repeat("0123456789abcdef", 1+size/16)
-	if r.random.IntN(400) == 0 && size < 1000 {
+	// All numbers are drawn at each event, so that one seed gives the same rain whatever the time is.
+	isPoison, isStuck, isLong := r.random.IntN(400) == 0, r.random.IntN(stuckOneIn) == 0, r.random.IntN(150) == 0
+	switch {
+	case size >= 1000:
+	case isPoison:
 		message = poison + message
+	case isStuck && r.stuck < maxStuck && time.Since(r.stuckAt) > stuckPause:
+		r.stuck, r.stuckAt = r.stuck+1, time.Now()
+		message = stuckWords[r.stuck%len(stuckWords)] + message
+	case isLong:
+		message = strings.Repeat("0123456789abcdef", longMessage/16)
 	}
 	return &corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{Namespace: in[r.random.IntN(len(in))], Name: fmt.Sprintf("soak-%07d", r.next)},
@@ -94,11 +119,11 @@ func (r *rain) event(size int) *corev1.Event {
 func (r *rain) burst(ctx context.Context, n, size int, again bool) {
 	var running sync.WaitGroup
 	turn := make(chan struct{}, drops)
-	for range n {
+	for range max(1, n/r.scale) {
 		e := r.event(size)
 		e.InvolvedObject.Namespace = e.Namespace
 		workload := watch.WorkloadName(e.InvolvedObject.Kind, e.InvolvedObject.Name)
-		r.book.planned(e.Namespace, e.Name, incidentOf(e.Namespace, "Pod", workload, e.Reason), len(e.Message), strings.HasPrefix(e.Message, poison))
+		r.book.planned(e.Namespace, e.Name, incidentOf(e.Namespace, "Pod", workload, e.Reason), e.Message)
 		if again {
 			if len(r.recent) == 200 {
 				r.recent = append(r.recent[:0], r.recent[1:]...)
@@ -121,7 +146,7 @@ func (r *rain) burst(ctx context.Context, n, size int, again bool) {
 
 // repeat sees n of the recent events again.
 func (r *rain) repeat(ctx context.Context, n int) {
-	for range min(n, len(r.recent)) {
+	for range min(n/r.scale, len(r.recent)) {
 		if ctx.Err() != nil {
 			return
 		}

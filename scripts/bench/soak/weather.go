@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -15,9 +12,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/clustertest"
-	"github.com/edge-eventer/edge-eventer/agent/control"
 	"github.com/edge-eventer/edge-eventer/scripts/bench/stage"
-	"github.com/edge-eventer/edge-eventer/spool"
 )
 
 // sky is all that the weather is made of.
@@ -26,10 +21,13 @@ type sky struct {
 	book    *book
 	cluster *clustertest.Cluster
 	proxy   *clustertest.Proxy
-	wire    *wire
-	sink    *sink
-	rain    *rain
-	keeper  *keeper
+	// network is the agent's own; nil: it has the machine's.
+	network *network
+	// wires are the ways to the receivers, over HTTP and over TLS.
+	wires  []*wire
+	sink   *sink
+	rain   *rain
+	keeper *keeper
 	// disk is a small file system that holds the spool; empty: there is none.
 	disk string
 	// clock is the agent's; nil: it has the machine's.
@@ -37,6 +35,13 @@ type sky struct {
 
 	// link is held by who changes the link: its own lane, or a storm.
 	link sync.Mutex
+}
+
+// setLink changes all wires.
+func (s *sky) setLink(mode linkMode) {
+	for _, w := range s.wires {
+		w.set(mode)
+	}
 }
 
 // within draws a time.
@@ -56,7 +61,9 @@ func spell(ctx context.Context, d time.Duration) bool {
 
 // blow runs all lanes until ctx ends, and leaves a clear sky.
 func (s *sky) blow(ctx context.Context, seed uint64) {
-	lanes := []func(context.Context, *rand.Rand){s.rains, s.links, s.receivers, s.servers, s.agents, s.disks, s.clocks}
+	lanes := []func(context.Context, *rand.Rand){
+		s.rains, s.links, s.receivers, s.servers, s.agents, s.disks, s.clocks, s.denials, s.damages, s.routes, s.floods,
+	}
 	var running sync.WaitGroup
 	running.Go(func() { s.rain.drain(ctx) })
 	for i, lane := range lanes {
@@ -98,30 +105,30 @@ func (s *sky) storm(ctx context.Context, r *rand.Rand) {
 	defer s.link.Unlock()
 	s.book.did("storm")
 	end := s.book.begin("link refuses")
-	s.wire.set(linkRefuses)
+	s.setLink(linkRefuses)
 	s.rain.burst(ctx, 6000, 1200, false)
 	spell(ctx, within(r, 2*time.Second, 8*time.Second))
-	s.wire.set(linkUp)
+	s.setLink(linkUp)
 	end()
 }
 
 func (s *sky) links(ctx context.Context, r *rand.Rand) {
 	for spell(ctx, within(r, time.Second, 18*time.Second)) {
 		s.link.Lock()
-		mode := []linkMode{linkRefuses, linkSilent, linkCutsAnswers}[r.IntN(3)]
+		mode := []linkMode{linkRefuses, linkSilent, linkCutsAnswers, linkStalls}[r.IntN(4)]
 		end := s.book.begin("link " + mode.String())
-		s.wire.set(mode)
+		s.setLink(mode)
 		spell(ctx, within(r, 200*time.Millisecond, 12*time.Second))
-		s.wire.set(linkUp)
+		s.setLink(linkUp)
 		end()
 		s.link.Unlock()
 	}
 }
 
 func (s *sky) receivers(ctx context.Context, r *rand.Rand) {
-	names := [moods]string{well: "well", busy: "429", broken: "500", unavailable: "503", lying: "lying 200", hung: "hung", slow: "slow", endless: "endless body", garbled: "garbled 200"}
+	names := moodNames()
 	for spell(ctx, within(r, time.Second, 12*time.Second)) {
-		receiver := []string{archive, alerts, chat}[r.IntN(3)]
+		receiver := receivers()[r.IntN(3)]
 		mood := 1 + r.IntN(moods-1)
 		s.book.did("receiver " + names[mood])
 		s.sink.setMood(receiver, mood)
@@ -207,9 +214,16 @@ func (s *sky) try(what string, f func()) {
 	}
 }
 
-// agents ends the agent, and starts it again after a while.
+// agents ends the agent, and starts it again after a while. One life in eight is long enough for what takes minutes.
 func (s *sky) agents(ctx context.Context, r *rand.Rand) {
-	for spell(ctx, within(r, 2*time.Second, 30*time.Second)) {
+	for {
+		life := within(r, 2*time.Second, 30*time.Second)
+		if r.IntN(8) == 0 {
+			life = within(r, 2*time.Minute, 6*time.Minute)
+		}
+		if !spell(ctx, life) {
+			return
+		}
 		switch n := r.IntN(10); {
 		case n < 5:
 			end := s.book.begin("agent killed")
@@ -252,12 +266,14 @@ func (s *sky) disks(ctx context.Context, r *rand.Rand) {
 }
 
 // clocks sets the agent's clock wrong for a while. A Pi has no clock that runs without power: it starts with the time of its last
-// stop, or in 1970, and is set when the link is there. Nothing is older than maxAge by any of these clocks, or it would expire.
+// stop, or in 1970, and is set when the link is there. An agent that sees its clock go further ahead than maxAge knows that nothing
+// is older for it; one that starts with such a clock cannot know.
 func (s *sky) clocks(ctx context.Context, r *rand.Rand) {
 	if s.clock == nil {
 		return
 	}
 	set := func(ahead time.Duration) {
+		s.keeper.setAhead(ahead)
 		if err := s.clock.set(ahead); err != nil {
 			s.book.finding("set the clock: %v", err)
 		}
@@ -265,7 +281,9 @@ func (s *sky) clocks(ctx context.Context, r *rand.Rand) {
 	for spell(ctx, within(r, 2*time.Second, 40*time.Second)) {
 		var what string
 		var ahead time.Duration
-		switch n := r.IntN(10); {
+		switch n := r.IntN(12); {
+		case n >= 10:
+			what, ahead = "weeks ahead", within(r, maxAge, 5*maxAge)
 		case n < 2:
 			what, ahead = "seconds ahead", within(r, time.Second, time.Minute)
 		case n < 4:
@@ -298,163 +316,5 @@ func fill(path string) error {
 		} else if err != nil {
 			return err
 		}
-	}
-}
-
-// keeper starts and ends the agent. Its methods are not called at the same time, but for what mu guards.
-type keeper struct {
-	stage          *stage.Stage
-	book           *book
-	binary, config string
-	text           func(cluster string) string
-	log            *os.File
-	control        *control.Client
-	// health is the URL that says whether the agent is alive, env what its environment has besides.
-	health string
-	env    []string
-
-	agent *stage.Agent
-	// expected is closed before the agent is ended.
-	expected chan struct{}
-
-	mu       sync.Mutex
-	diskFull bool
-	// peak is the largest resident set, in KiB, and longest the longest stop.
-	peak    int64
-	longest time.Duration
-	lives   int
-}
-
-func (k *keeper) start() {
-	a, err := k.stage.StartAgent(k.binary, k.config, k.log, k.env...)
-	if err != nil {
-		k.book.finding("%v", err)
-		return
-	}
-	expected := make(chan struct{})
-	k.agent, k.expected = a, expected
-	k.mu.Lock()
-	k.lives++
-	k.mu.Unlock()
-	go func() {
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				k.measure(a)
-				k.sample()
-				k.probe()
-			case <-expected:
-				return
-			case <-a.Done():
-				select {
-				case <-expected:
-				default:
-					k.book.finding("the agent ended by itself, see its log; disk full: %t", k.isDiskFull())
-				}
-				return
-			}
-		}
-	}()
-}
-
-func (k *keeper) measure(a *stage.Agent) {
-	peak := a.Status("VmHWM")
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.peak = max(k.peak, peak)
-}
-
-// sample asks the agent how its spool stands. One that starts or ends does not answer.
-func (k *keeper) sample() {
-	ctx, cancel := context.WithTimeout(k.stage.Context(), 5*time.Second)
-	defer cancel()
-	status, err := k.control.Status(ctx)
-	if err != nil {
-		return
-	}
-	var evicted uint64
-	for _, r := range status.Receivers {
-		for _, l := range r.Losses {
-			if l.Cause == spool.Evicted {
-				evicted += l.Incidents
-			}
-		}
-	}
-	k.book.sampled(status.Spool.Used, evicted)
-}
-
-// probe asks whether the agent is alive, as the kubelet does, and it never is not: a kubelet would end it.
-func (k *keeper) probe() {
-	ctx, cancel := context.WithTimeout(k.stage.Context(), 5*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, k.health, nil)
-	if err != nil {
-		k.book.finding("%v", err)
-		return
-	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		// One that starts or ends does not answer.
-		return
-	}
-	defer answer.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(answer.Body, 4<<10))
-	if answer.StatusCode != http.StatusOK {
-		k.book.finding("/healthz: %d: %s", answer.StatusCode, body)
-	}
-}
-
-func (k *keeper) setDiskFull(full bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.diskFull = full
-}
-
-func (k *keeper) isDiskFull() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.diskFull
-}
-
-func (k *keeper) kill() {
-	close(k.expected)
-	k.measure(k.agent)
-	k.agent.Kill()
-}
-
-func (k *keeper) stop() {
-	close(k.expected)
-	k.measure(k.agent)
-	code, took := k.agent.Stop(20 * time.Second)
-	k.mu.Lock()
-	k.longest = max(k.longest, took)
-	k.mu.Unlock()
-	if code != 0 || took > 5*time.Second {
-		k.book.finding("SIGTERM: exit code %d after %s, want 0 within 5s", code, took)
-	}
-}
-
-// reload changes a name in the configuration, or puts a mistake into it, which must change nothing.
-func (k *keeper) reload(good bool) {
-	text := k.text(fmt.Sprintf("soak-%d", time.Now().Unix()))
-	if !good {
-		text += "mistake: true\n"
-	}
-	if err := os.WriteFile(k.config, []byte(text), 0o600); err != nil {
-		k.book.finding("write the configuration: %v", err)
-	}
-	k.agent.Signal(syscall.SIGHUP)
-	if good {
-		return
-	}
-	select {
-	case <-time.After(2 * time.Second):
-	case <-k.agent.Done():
-	}
-	// The next start must find a good one.
-	if err := os.WriteFile(k.config, []byte(k.text("soak")), 0o600); err != nil {
-		k.book.finding("write the configuration: %v", err)
 	}
 }

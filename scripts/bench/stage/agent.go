@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -22,9 +23,15 @@ type Agent struct {
 // StartAgent runs the binary with the configuration and appends what it writes to log. It is killed at the end of the stage
 // if it still runs then. What env has, the environment has besides its own.
 func (s *Stage) StartAgent(binary, config string, log *os.File, env ...string) (*Agent, error) {
+	return s.StartAgentIn(nil, binary, config, log, env...)
+}
+
+// StartAgentIn is StartAgent by way of another command, which becomes the agent: the prefix are its name and first arguments.
+func (s *Stage) StartAgentIn(prefix []string, binary, config string, log *os.File, env ...string) (*Agent, error) {
 	a := &Agent{done: make(chan struct{})}
+	args := append(slices.Clone(prefix), binary, "run", "--config", config)
 	// Its end is Stop's or Kill's, not the context's.
-	a.cmd = exec.CommandContext(context.WithoutCancel(s.ctx), binary, "run", "--config", config)
+	a.cmd = exec.CommandContext(context.WithoutCancel(s.ctx), args[0], args[1:]...)
 	a.cmd.Stdout, a.cmd.Stderr = log, log
 	a.cmd.Env = append(os.Environ(), env...)
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
