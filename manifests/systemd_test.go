@@ -28,6 +28,12 @@ func (u unit) get(key string) string {
 	return values[len(values)-1]
 }
 
+// command is a command line of the unit as systemd starts it: without the prefixes of the path, and with its own escapes undone.
+func (u unit) command(key string) string {
+	line := strings.TrimLeft(u.get(key), "-+!@:")
+	return strings.NewReplacer("$$", "$", "%%", "%", "%n", "edge-eventer.service").Replace(line)
+}
+
 func readUnit(t *testing.T) unit {
 	t.Helper()
 	f, err := os.Open("systemd/edge-eventer.service")
@@ -182,5 +188,59 @@ current-context: c
 	}
 	if err := <-exited; err != nil {
 		t.Errorf("the agent ended with %v\n%s", err, log.String())
+	}
+}
+
+// TestReloadChecksTheConfigurationFirst: a command that fails ends the reload, and the agent keeps running.
+func TestReloadChecksTheConfigurationFirst(t *testing.T) {
+	u := readUnit(t)
+	want := []string{"/usr/bin/edge-eventer check-config /etc/edge-eventer/config.yaml", `/bin/sh -c "kill -HUP $MAINPID"`}
+	if got := u["ExecReload"]; !slices.Equal(got, want) {
+		t.Errorf("ExecReload=%q, want %q", got, want)
+	}
+	if start := u.get("ExecStart"); !strings.HasSuffix(start, " run --config /etc/edge-eventer/config.yaml") {
+		t.Errorf("the agent reads another file: %s", start)
+	}
+	root := t.TempDir()
+	install(t, unpacked(t, program), root, "")
+	if text := readText(t, filepath.Join(root, "etc/systemd/system/edge-eventer.service")); strings.Contains(text, "=/usr/bin/edge-eventer") {
+		t.Error("a command of install.sh's unit is not there")
+	}
+}
+
+// TestUnitThatCannotStartBacksOffUntilTheConfigurationChanges runs the unit's own command with a clock that jumps.
+func TestUnitThatCannotStartBacksOffUntilTheConfigurationChanges(t *testing.T) {
+	command := readUnit(t).command("ExecStartPre")
+	const fakes = `printf '#!/bin/sh\n[ "$*" = "show -P NRestarts edge-eventer.service" ] && cat /tmp/restarts\n' >/fake/systemctl
+printf '#!/bin/sh\necho "$1" >>/tmp/slept\n[ ! -e /tmp/change ] || touch -d @1900000000 /etc/edge-eventer/config.yaml\n' >/fake/sleep
+chmod 755 /fake/*
+mkdir /etc/edge-eventer
+`
+	for _, c := range []struct {
+		before string
+		want   int // seconds
+	}{
+		{"echo 0 >/tmp/restarts", 0}, {"echo 5 >/tmp/restarts", 0}, {"echo 6 >/tmp/restarts", 60}, {"echo 8 >/tmp/restarts", 180},
+		{"echo 14 >/tmp/restarts", 540}, {"echo 15 >/tmp/restarts", 590}, {"echo 4000 >/tmp/restarts", 590}, {": >/tmp/restarts", 0},
+		{"echo 4000 >/tmp/restarts; : >/etc/edge-eventer/config.yaml", 590},
+		{"echo 4000 >/tmp/restarts; : >/etc/edge-eventer/config.yaml; : >/tmp/change", 10},
+		{"echo 4000 >/tmp/restarts; : >/tmp/change", 10},
+	} {
+		out, err := machine(t, unpacked(t, program), fakes+c.before+"\n: >/tmp/slept\n"+command+"\ncat /tmp/slept")
+		slept := 0
+		for _, line := range strings.Fields(out) {
+			n, err := strconv.Atoi(line)
+			if err != nil {
+				t.Fatalf("%s: it says: %s", c.before, out)
+			}
+			slept += n
+		}
+		if err != nil || slept != c.want {
+			t.Errorf("%s: it waits %d s, want %d: %v\n%s", c.before, slept, c.want, err, out)
+		}
+	}
+	u := readUnit(t)
+	if got, want := u.get("TimeoutStartSec"), "11min"; got != want {
+		t.Errorf("TimeoutStartSec=%s would end the pause, want %s", got, want)
 	}
 }
