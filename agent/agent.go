@@ -224,9 +224,6 @@ func (a *Agent) run(ctx context.Context, s *spool.Spool) error {
 	intake.arrived = a.wake
 
 	parts.own = &ownIncidents{spool: s, routes: intake.routing, arrived: intake.arrived, host: a.config.Cluster}
-	if rescued := s.Rescued(); rescued != nil {
-		a.tellRescue(parts.own, rescued)
-	}
 	group, ctx := errgroup.WithContext(ctx)
 	parts.start = func(w *worker) {
 		ctx, stop := context.WithCancel(ctx)
@@ -250,6 +247,7 @@ func (a *Agent) run(ctx context.Context, s *spool.Spool) error {
 	for _, w := range parts.workers {
 		parts.start(w)
 	}
+	group.Go(func() error { return a.tellRescues(ctx, parts) })
 	group.Go(func() error { return a.watchSight(ctx, parts.own) })
 	group.Go(func() error { return a.keepSight(ctx, s) })
 	group.Go(func() error { return a.keepBudget(ctx, parts) })
@@ -260,20 +258,6 @@ func (a *Agent) run(ctx context.Context, s *spool.Spool) error {
 	group.Go(func() error { return a.keepHistory(ctx, s) })
 	group.Go(func() error { return a.answering(ctx) })
 	return group.Wait()
-}
-
-func (a *Agent) tellRescue(own *ownIncidents, rescued *spool.Rescue) {
-	records := 0
-	for _, n := range rescued.Records {
-		records += n
-	}
-	a.logger.Error("the spool was damaged: it was set aside and what could be read was rescued",
-		"set_aside", rescued.SetAside, "rescued", records, "ledger", rescued.Ledger, "err", rescued.Cause)
-	err := own.tell("SpoolDamaged", fmt.Sprintf("The spool was damaged (%v). %d waiting incidents were rescued; the damaged file is kept as %s.",
-		rescued.Cause, records, rescued.SetAside))
-	if err != nil {
-		a.logger.Error("the receivers cannot be told of the damaged spool", "err", err)
-	}
 }
 
 func routeTo(r *config.Receiver) (route, error) {

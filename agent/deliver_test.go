@@ -478,6 +478,7 @@ func TestStopCommitsWhatTheWatchShowed(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "spool.db")
 		h := newHouseAt(t, path, map[string]notify.Receiver{"ops": &scripted{}})
 		h.start()
+		h.list("9", false)
 		h.show(warning("web", 10, 4, time.Now()))
 		synctest.Wait()
 		h.close()

@@ -408,7 +408,7 @@ func (in *intake) flush(ctx context.Context, b *batch) {
 	if len(b.changes) == 0 {
 		return
 	}
-	// The error is that of ctx: retry gives up for no other reason, and what is not committed is still in the API server.
+	// The error is that of ctx: changes are given up for no other reason, and what is not committed is still in the API server.
 	_ = in.retry(ctx, func(tx *spool.Tx, t *tally) error { return in.takeChanges(tx, b.changes, t) })
 	clear(b.changes)
 	*b = batch{changes: b.changes[:0], since: time.Now()}
@@ -423,7 +423,8 @@ type tally struct {
 	daily *daily
 }
 
-// retry commits take, however long the spool refuses it. The transaction is tried once even when ctx has ended.
+// retry commits take, however long the spool refuses it, unless take itself gives up with errRescued. The transaction is tried once
+// even when ctx has ended.
 func (in *intake) retry(ctx context.Context, take func(*spool.Tx, *tally) error) error {
 	pause := newBackoff(time.Second, 30*time.Second)
 	var trouble trouble
@@ -442,6 +443,9 @@ func (in *intake) retry(ctx context.Context, take func(*spool.Tx, *tally) error)
 				in.arrived(receiver)
 			}
 			return nil
+		}
+		if errors.Is(err, errRescued) {
+			return err
 		}
 		in.beat()
 		in.stats.failures.Add(1)
@@ -491,6 +495,10 @@ func (in *intake) takeChanges(tx *spool.Tx, changes []arrival, t *tally) error {
 			// Of what cannot be read the version may be missing too. The position moves with the next change.
 			continue
 		}
+		if _, ok := tx.Position(c.Namespace); !ok {
+			// A rescue took the position, for events may be lost with what was damaged. Only a list may set it again.
+			continue
+		}
 		if err := tx.SetPosition(c.Namespace, c.Event.ResourceVersion); err != nil {
 			return err
 		}
@@ -514,9 +522,12 @@ func (in *intake) takePage(tx *spool.Tx, page watch.Page, t *tally) error {
 	in.rules.RLock()
 	defer in.rules.RUnlock()
 	if page.First || in.alive[page.Namespace] == nil {
-		in.alive[page.Namespace] = new(aliveSet)
+		in.alive[page.Namespace] = &aliveSet{generation: tx.Generation()}
 	}
 	alive := in.alive[page.Namespace]
+	if alive.generation != tx.Generation() {
+		return errRescued
+	}
 	listedBefore := wasListed(tx, page.Namespace)
 	options := takeOptions{at: time.Now(), replaced: page.Replaced}
 	if !listedBefore {
@@ -564,6 +575,9 @@ func (in *intake) takePage(tx *spool.Tx, page watch.Page, t *tally) error {
 	}
 	return t.close(tx)
 }
+
+// errRescued ends a list in the middle of which the spool was rescued: what its first pages put may be lost.
+var errRescued = errors.New("the spool was damaged while the list was taken: the list begins anew")
 
 // wasListed reports whether the namespace was ever listed to its end. A spool that was rescued from damage may have lost the
 // position, and what is missed since is news all the same, however old.
@@ -749,6 +763,8 @@ func idOf(m *notify.ObjectMeta) spool.EventID {
 // 128 KiB whatever the number of events: with 100,000 of them 1.2 % of the expired entries stay until the next list.
 type aliveSet struct {
 	bits [1 << 17]byte
+	// generation is that of the spool when the list began.
+	generation uint64
 }
 
 // The UID in a key is random or a hash, so its four words serve as the four hashes.

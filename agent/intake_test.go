@@ -299,6 +299,7 @@ func TestArchiveIsWrittenOnceAGroupWait(t *testing.T) {
 
 func TestNewsIsOnDiskWithinTheCommitInterval(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house, _ *scripted) {
+		h.list("9", false)
 		h.show(warning("web", 10, 1, time.Now()))
 		pass(10 * time.Second)
 		for i := range 20 {

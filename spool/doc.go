@@ -16,8 +16,8 @@
 //   - Memory does not grow with the number of records.
 //   - A second [Open] of the same file fails at once with [ErrLocked].
 //   - Damage never keeps [Open] from succeeding: what can be read goes into a new file, the damaged one is set aside, and
-//     [Spool.Rescued] says what was found. Damage that shows only later is an error, not a crash, and is rescued by the
-//     next call.
+//     [Spool.NextRescue] says what was found. Damage that shows only later is an error, not a crash, and is rescued by the
+//     next call, which is said in the same way.
 //   - A full or read-only disk is an error that says so, changes nothing, and ends when its cause ends.
 //   - A file written on arm, arm64 or amd64 opens on the others, whatever the page size of either kernel. All of them are
 //     little-endian, which is what bbolt's page headers are written in.

@@ -14,10 +14,13 @@ import (
 type Rescue struct {
 	// SetAside is the path of the damaged file.
 	SetAside string
+	// AtOpen says that Open found the damage. Otherwise it showed while the spool was open.
+	AtOpen bool
 	// Records is how many records of each receiver were saved, Lost how many were not, as far as that can be told. Lost
 	// records are counted as losses with cause Damaged.
 	Records, Lost map[string]int
-	// Unknown says that more records may be lost than Lost counts.
+	// Unknown says that more records may be lost than Lost counts. Each queue then has one more Loss with cause Damaged, of 0
+	// records where that is all that is known.
 	Unknown bool
 	// Ledger is how many ledger entries were saved. An event whose entry is missing is taken again by the next list.
 	Ledger int
@@ -296,7 +299,7 @@ func (r *rescuer) settle() error {
 	}
 	r.result.Ledger = int(tx.totals.ledgerLen)
 
-	missing := make(map[string]int)
+	missing, losses := make(map[string]int), make(map[string]Loss)
 	for ref := range r.waiting {
 		if tx.get(seqKey(kindRecord, ref.receiver, ref.seq)) == nil {
 			missing[ref.receiver]++
@@ -316,17 +319,24 @@ func (r *rescuer) settle() error {
 			lost.Records = uint64(missing[name])
 			r.result.Unknown = r.result.Unknown || pages.hasLost(named(kindRecord, name))
 		}
-		if lost.Records == 0 && lost.Events == 0 {
-			continue
-		}
-		r.result.Lost[name] = int(lost.Records)
-		if err := q.Lose(lost); err != nil {
-			return err
+		if lost.Records > 0 || lost.Events > 0 {
+			losses[name] = lost
+			r.result.Lost[name] = int(lost.Records)
 		}
 	}
 	if r.found.older || pages.hasLost([]byte{kindQueue}) && pages.hasLost([]byte{kindRecord}) {
 		// A queue, or what the last transaction did, may be gone without a trace.
 		r.result.Unknown = true
+	}
+	for _, name := range keysOf(r.result.Records) {
+		lost, known := losses[name]
+		if !known && !r.result.Unknown {
+			continue
+		}
+		lost.Cause = Damaged
+		if err := tx.Queue(name).Lose(lost); err != nil {
+			return err
+		}
 	}
 	return tx.err
 }

@@ -113,6 +113,11 @@ type Spool struct {
 	db      *bbolt.DB
 	file    *os.File
 	rescued *Rescue
+	// rescues are those that nobody asked for yet, rescueSignal says that there is one. Guarded by mu.
+	rescues      []*Rescue
+	rescueSignal chan struct{}
+	// generation counts the rescues. Changed under mu, with writer held or before anybody else has the spool.
+	generation atomic.Uint64
 
 	// broken is what makes a reopening necessary before the next transaction: nil, or *breakage.
 	broken atomic.Pointer[breakage]
@@ -143,10 +148,13 @@ func Open(o Options) (*Spool, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Spool{options: o, lock: lock, commit: (*bbolt.Tx).Commit}
+	s := &Spool{options: o, lock: lock, commit: (*bbolt.Tx).Commit, rescueSignal: make(chan struct{}, 1)}
 	if err := s.open(); err != nil {
 		_ = lock.Close()
 		return nil, err
+	}
+	if s.rescued != nil {
+		s.rescued.AtOpen = true
 	}
 	return s, nil
 }
@@ -175,7 +183,7 @@ func (s *Spool) open() error {
 		return err
 	}
 	if rescued != nil {
-		s.rescued = rescued
+		s.note(rescued)
 	}
 	return s.openDB(s.options.Path, s.options.MaxBytes)
 }
@@ -251,8 +259,37 @@ func (s *Spool) used(tx *bbolt.Tx) int64 {
 	return tx.Size() - int64(stats.FreePageN+stats.PendingPageN)*int64(s.db.Info().PageSize)
 }
 
-// Rescued returns what was rescued of a damaged file, or nil if the file was sound. After damage that showed while the
-// spool was open it returns the latest rescue.
+// maxRescues bounds how many rescues wait to be asked for. What the older ones lost stays counted as losses.
+const maxRescues = 8
+
+// note keeps a rescue for NextRescue. The caller holds mu, or has the only reference.
+func (s *Spool) note(rescued *Rescue) {
+	s.rescued = rescued
+	s.rescues = append(s.rescues, rescued)
+	s.rescues = s.rescues[max(0, len(s.rescues)-maxRescues):]
+	s.generation.Add(1)
+	select {
+	case s.rescueSignal <- struct{}{}:
+	default:
+	}
+}
+
+// Rescues receives a value after each rescue that NextRescue has not returned yet, also after one by Open. Several may share one.
+func (s *Spool) Rescues() <-chan struct{} { return s.rescueSignal }
+
+// NextRescue returns each rescue once, the oldest first, and nil when there is none. Of those that nobody asks for the last 8 stay.
+func (s *Spool) NextRescue() *Rescue {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.rescues) == 0 {
+		return nil
+	}
+	next := s.rescues[0]
+	s.rescues = s.rescues[1:]
+	return next
+}
+
+// Rescued returns the latest rescue of a damaged file, by Open or while the spool was open, or nil if there was none.
 func (s *Spool) Rescued() *Rescue {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

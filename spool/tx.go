@@ -249,3 +249,7 @@ func (tx *Tx) loadTotals() *totals {
 	}
 	return &tx.totals
 }
+
+// Generation counts the rescues since the process began. Where it differs between two transactions, positions and whatever else was
+// read in the first may be gone, and what was put may be lost.
+func (tx *Tx) Generation() uint64 { return tx.spool.generation.Load() }

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -82,6 +83,11 @@ type loop struct {
 	pageSize int
 	// expired counts the lists in a row that took longer than their continue token lived.
 	expired int
+
+	mu sync.Mutex
+	// stale says that the sink lost what it had taken, interrupt ends what is under way. mu guards both.
+	stale     bool
+	interrupt context.CancelFunc
 }
 
 func newLoop(namespace string, o Options, c *client, sink Sink) *loop {
@@ -118,23 +124,45 @@ func (l *loop) run(ctx context.Context) {
 		}
 	}
 	for ctx.Err() == nil {
-		l.health.set(StateListing)
-		if err := l.catchUp(ctx); err != nil {
-			l.pause(ctx, stepList, err)
-			continue
-		}
-		started := time.Now()
-		err := l.watch(ctx)
-		if gone(err) || errors.Is(err, errClosedAtOnce) {
-			l.mustList = true
-		}
-		switch {
-		case err != nil:
-			l.pause(ctx, stepWatch, err)
-		case time.Since(started) < l.timing.short:
-			// It showed something, but a server that ends every watch that soon would make this a hot loop.
-			l.wait(ctx, l.backoff.NextBackOff())
-		}
+		l.round(ctx)
+	}
+}
+
+// round catches up and watches until the watch ends. relist interrupts it.
+func (l *loop) round(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l.mu.Lock()
+	l.mustList = l.mustList || l.stale
+	l.stale, l.interrupt = false, cancel
+	l.mu.Unlock()
+
+	l.health.set(StateListing)
+	if err := l.catchUp(ctx); err != nil {
+		l.pause(ctx, stepList, err)
+		return
+	}
+	started := time.Now()
+	err := l.watch(ctx)
+	if gone(err) || errors.Is(err, errClosedAtOnce) {
+		l.mustList = true
+	}
+	switch {
+	case err != nil:
+		l.pause(ctx, stepWatch, err)
+	case time.Since(started) < l.timing.short:
+		// It showed something, but a server that ends every watch that soon would make this a hot loop.
+		l.wait(ctx, l.backoff.NextBackOff())
+	}
+}
+
+// relist interrupts what is under way and makes the next round begin with a list.
+func (l *loop) relist() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stale = true
+	if l.interrupt != nil {
+		l.interrupt()
 	}
 }
 

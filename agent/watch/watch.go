@@ -131,6 +131,14 @@ func (w *Watcher) Run(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
+// Relist makes each namespace be listed anew, at once, whatever it is doing: the sink lost what it had taken. It may be called at
+// any time.
+func (w *Watcher) Relist() {
+	for _, l := range w.loops {
+		l.relist()
+	}
+}
+
 // Status returns how each namespace stands, in the order of their names. It may be called at any time.
 func (w *Watcher) Status() Status {
 	var s Status

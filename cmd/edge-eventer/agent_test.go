@@ -161,6 +161,8 @@ type archive struct {
 	untold  int
 	changed chan struct{}
 	down    bool
+	// losses are those of all messages, as JSON.
+	losses string
 }
 
 func newArchive(t *testing.T) *archive {
@@ -173,7 +175,8 @@ func newArchive(t *testing.T) *archive {
 
 func (a *archive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var body struct {
-		Batch     string `json:"batch"`
+		Batch     string          `json:"batch"`
+		Losses    json.RawMessage `json:"losses"`
 		Incidents []struct {
 			ID     string `json:"id"`
 			Untold int    `json:"untold"`
@@ -196,6 +199,7 @@ func (a *archive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.batches[body.Batch]++
+	a.losses += string(body.Losses)
 	for _, in := range body.Incidents {
 		if a.ids[in.ID] > 0 {
 			a.again++
@@ -282,6 +286,18 @@ notify: {groupWait: 100ms, maxBackoff: 1s}
 receivers:
   - {name: archive, type: webhook, url: %q%s}
 `, kubeconfig, filepath.Join(dir, "spool", "spool.db"), url, more)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// anonymous writes a kubeconfig without credentials.
+func anonymous(t *testing.T, url string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	text := fmt.Sprintf("apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: %q}}]\n"+
+		"users: [{name: u, user: {}}]\ncontexts: [{name: x, context: {cluster: c, user: u}}]\ncurrent-context: x\n", url)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
