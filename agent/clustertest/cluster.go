@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -84,7 +83,7 @@ type Cluster struct {
 
 // Start starts a control plane that ends with the test. It builds the program first if that was never done, which takes five
 // minutes on two cores. With -short the test is skipped.
-func Start(t testing.TB, o Options) *Cluster {
+func Start(t T, o Options) *Cluster {
 	t.Helper()
 	skipInShort(t)
 	c, err := start(o, t.Logf)
@@ -113,7 +112,7 @@ var shared struct {
 // Shared returns the quiet control plane that all tests of the process share, and starts it if need be. It ends with the
 // process, since its standard input ends then. A test that uses it keeps to a namespace of its own, and leaves every
 // component running. With -short the test is skipped.
-func Shared(t testing.TB) *Cluster {
+func Shared(t T) *Cluster {
 	t.Helper()
 	skipInShort(t)
 	shared.Lock()
@@ -132,13 +131,6 @@ func Shared(t testing.TB) *Cluster {
 		}
 	})
 	return c
-}
-
-func skipInShort(t testing.TB) {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("the control plane is left out by -short")
-	}
 }
 
 func start(o Options, logf func(string, ...any)) (*Cluster, error) {
@@ -273,57 +265,57 @@ func (c *Cluster) Stop() error {
 }
 
 // Kill sends SIGKILL and returns when the component is gone.
-func (c *Cluster) Kill(t testing.TB, component string) { t.Helper(); c.command(t, "kill "+component) }
+func (c *Cluster) Kill(t T, component string) { t.Helper(); c.command(t, "kill "+component) }
 
 // Terminate sends SIGTERM and returns when the component is gone. The API server closes its watches in good order.
-func (c *Cluster) Terminate(t testing.TB, component string) {
+func (c *Cluster) Terminate(t T, component string) {
 	t.Helper()
 	c.command(t, "stop "+component)
 }
 
 // StartComponent starts a component that was killed, on the address it had, and returns when it is ready.
-func (c *Cluster) StartComponent(t testing.TB, component string) {
+func (c *Cluster) StartComponent(t T, component string) {
 	t.Helper()
 	c.command(t, "start "+component)
 }
 
 // LaunchComponent starts a component that was killed and does not wait.
-func (c *Cluster) LaunchComponent(t testing.TB, component string) {
+func (c *Cluster) LaunchComponent(t T, component string) {
 	t.Helper()
 	c.command(t, "launch "+component)
 }
 
 // Restart kills a component, starts it again, and returns when it is ready.
-func (c *Cluster) Restart(t testing.TB, component string) {
+func (c *Cluster) Restart(t T, component string) {
 	t.Helper()
 	c.command(t, "restart "+component)
 }
 
 // Pause stops a component with SIGSTOP: its connections stay open, and the kernel takes new ones, but nothing is answered.
-func (c *Cluster) Pause(t testing.TB, component string) { t.Helper(); c.command(t, "pause "+component) }
+func (c *Cluster) Pause(t T, component string) { t.Helper(); c.command(t, "pause "+component) }
 
 // Resume lets a paused component run.
-func (c *Cluster) Resume(t testing.TB, component string) {
+func (c *Cluster) Resume(t T, component string) {
 	t.Helper()
 	c.command(t, "resume "+component)
 }
 
 // Compact makes every resourceVersion that was handed out so far stale: to watch from it, or to continue a list that has it,
 // answers 410.
-func (c *Cluster) Compact(t testing.TB) { t.Helper(); c.command(t, "compact") }
+func (c *Cluster) Compact(t T) { t.Helper(); c.command(t, "compact") }
 
 // NewToken replaces the token in AgentToken by one that the API server refuses after d and at most ten seconds more,
 // for which it remembers a token that was good. The old token stays valid.
-func (c *Cluster) NewToken(t testing.TB, d time.Duration) {
+func (c *Cluster) NewToken(t T, d time.Duration) {
 	t.Helper()
 	c.command(t, "token "+d.String())
 }
 
 // Revoke makes every token of the agent invalid, and returns when the API server refuses the one in AgentToken. NewToken
 // gives a good one again. A watch that is open goes on: the API server checks credentials only at its start.
-func (c *Cluster) Revoke(t testing.TB) { t.Helper(); c.command(t, "revoke") }
+func (c *Cluster) Revoke(t T) { t.Helper(); c.command(t, "revoke") }
 
-func (c *Cluster) command(t testing.TB, line string) {
+func (c *Cluster) command(t T, line string) {
 	t.Helper()
 	c.commands.Lock()
 	defer c.commands.Unlock()
@@ -340,7 +332,7 @@ func (c *Cluster) command(t testing.TB, line string) {
 }
 
 // logTails shows what the components wrote last.
-func (c *Cluster) logTails(t testing.TB) {
+func (c *Cluster) logTails(t T) {
 	t.Logf("the control plane wrote:\n%s", c.stderr)
 	for _, component := range []string{Datastore, APIServer, ControllerManager, Scheduler} {
 		text, err := os.ReadFile(filepath.Join(c.Dir, component+".log"))

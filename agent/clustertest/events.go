@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -103,7 +102,7 @@ func podName(deployment string, n int) string {
 }
 
 // CreateEvents creates n events, several at a time, logs the rate, and returns their names.
-func (c *Cluster) CreateEvents(t testing.TB, n int, o EventTemplate) []string {
+func (c *Cluster) CreateEvents(t T, n int, o EventTemplate) []string {
 	t.Helper()
 	o = o.withDefaults()
 	c.CreateNamespace(t, o.Namespace)
@@ -122,7 +121,7 @@ func (c *Cluster) CreateEvents(t testing.TB, n int, o EventTemplate) []string {
 
 // PatchEvent sets an event's count, and its lastTimestamp to now, as the recorder of client-go does for a repeat: a watch
 // shows it as MODIFIED. It returns the event's new resourceVersion.
-func (c *Cluster) PatchEvent(t testing.TB, namespace, name string, count int32) string {
+func (c *Cluster) PatchEvent(t T, namespace, name string, count int32) string {
 	t.Helper()
 	version, err := c.patchEvent(t.Context(), namespace, name, count)
 	if err != nil {
@@ -132,7 +131,7 @@ func (c *Cluster) PatchEvent(t testing.TB, namespace, name string, count int32) 
 }
 
 // PatchEvents does what PatchEvent does to many events, several at a time.
-func (c *Cluster) PatchEvents(t testing.TB, namespace string, names []string, count int32) {
+func (c *Cluster) PatchEvents(t T, namespace string, names []string, count int32) {
 	t.Helper()
 	inParallel(t, len(names), func(ctx context.Context, i int) error {
 		_, err := c.patchEvent(ctx, namespace, names[i], count)
@@ -154,7 +153,7 @@ func (c *Cluster) patchEvent(ctx context.Context, namespace, name string, count 
 }
 
 // DeleteEvents deletes events, several at a time.
-func (c *Cluster) DeleteEvents(t testing.TB, namespace string, names ...string) {
+func (c *Cluster) DeleteEvents(t T, namespace string, names ...string) {
 	t.Helper()
 	inParallel(t, len(names), func(ctx context.Context, i int) error {
 		_, err := c.do(ctx, http.MethodDelete, "/api/v1/namespaces/"+namespace+"/events/"+names[i], nil, nil)
@@ -163,7 +162,7 @@ func (c *Cluster) DeleteEvents(t testing.TB, namespace string, names ...string) 
 }
 
 // CreateNamespace makes a namespace; that it is there already is no error.
-func (c *Cluster) CreateNamespace(t testing.TB, name string) {
+func (c *Cluster) CreateNamespace(t T, name string) {
 	t.Helper()
 	if _, err := c.do(t.Context(), http.MethodGet, "/api/v1/namespaces/"+name, nil, nil); err == nil {
 		return
@@ -174,7 +173,7 @@ func (c *Cluster) CreateNamespace(t testing.TB, name string) {
 }
 
 // Events returns the events of a namespace, "" for all, that have the type, "" for any, and the resourceVersion of that list.
-func (c *Cluster) Events(t testing.TB, namespace, eventType string) ([]corev1.Event, string) {
+func (c *Cluster) Events(t T, namespace, eventType string) ([]corev1.Event, string) {
 	t.Helper()
 	path := "/api/v1/events"
 	if namespace != "" {
@@ -237,7 +236,7 @@ func (c *Cluster) do(ctx context.Context, method, path string, query url.Values,
 }
 
 // inParallel calls f for 0 to n-1; the first error ends it and fails the test.
-func inParallel(t testing.TB, n int, f func(ctx context.Context, i int) error) {
+func inParallel(t T, n int, f func(ctx context.Context, i int) error) {
 	t.Helper()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)

@@ -23,7 +23,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -129,7 +128,7 @@ type armedFault struct {
 }
 
 // FaultProxy starts a proxy in front of the control plane that ends with the test.
-func (c *Cluster) FaultProxy(t testing.TB) *Proxy {
+func (c *Cluster) FaultProxy(t T) *Proxy {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", c.AgentKubeconfig)
 	if err != nil {
@@ -139,7 +138,7 @@ func (c *Cluster) FaultProxy(t testing.TB) *Proxy {
 }
 
 // NewProxy starts a proxy that ends with the test.
-func NewProxy(t testing.TB, o ProxyOptions) *Proxy {
+func NewProxy(t T, o ProxyOptions) *Proxy {
 	t.Helper()
 	target, _, err := rest.DefaultServerUrlFor(o.Config)
 	if err != nil {
@@ -194,7 +193,7 @@ func NewProxy(t testing.TB, o ProxyOptions) *Proxy {
 }
 
 // Kubeconfig writes a kubeconfig that points to the proxy, and returns its path.
-func (p *Proxy) Kubeconfig(t testing.TB) string {
+func (p *Proxy) Kubeconfig(t T) string {
 	t.Helper()
 	config := clientcmdapi.NewConfig()
 	config.Clusters["proxy"] = &clientcmdapi.Cluster{Server: p.Server, CertificateAuthorityData: p.caPEM}
@@ -311,7 +310,7 @@ func (p *Proxy) Forget() {
 }
 
 // WaitForRequests waits until n requests of the kind have come since the start or since Forget.
-func (p *Proxy) WaitForRequests(t testing.TB, match Match, n int) {
+func (p *Proxy) WaitForRequests(t T, match Match, n int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
@@ -368,7 +367,7 @@ func (p *Proxy) CutConnections() {
 }
 
 // Refuse closes the listener and resets all connections: a new one is refused by the kernel.
-func (p *Proxy) Refuse(t testing.TB) {
+func (p *Proxy) Refuse(t T) {
 	t.Helper()
 	if err := p.refuse(); err != nil {
 		t.Fatalf("close the proxy's listener: %v", err)
@@ -389,7 +388,7 @@ func (p *Proxy) refuse() error {
 }
 
 // Accept takes connections again after Refuse, on the same address.
-func (p *Proxy) Accept(t testing.TB) {
+func (p *Proxy) Accept(t T) {
 	t.Helper()
 	if err := p.listen(); err != nil {
 		t.Fatalf("open the proxy's listener: %v", err)

@@ -52,7 +52,7 @@ func main() {
 	flag.IntVar(&o.events, "events", 5000, "Warning events, once while the receiver takes them and once while it is away")
 	flag.DurationVar(&o.rest, "rest", time.Minute, "how long the agent is looked at while nothing happens")
 	flag.Parse()
-	if err := stage.Run(40*time.Minute, func(s *stage.Stage) error { return run(s, &o) }); err != nil {
+	if err := stage.Run(context.Background(), 40*time.Minute, func(s *stage.Stage) error { return run(s, &o) }); err != nil {
 		fmt.Fprintln(os.Stderr, "scripts/arm64:", err)
 		os.Exit(1)
 	}

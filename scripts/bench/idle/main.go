@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"net/http"
@@ -21,7 +22,7 @@ func main() {
 	minutes := flags.Float64("minutes", 5, "how long it is watched")
 	_ = flags.Parse(os.Args[1:])
 	period := time.Duration(*minutes * float64(time.Minute))
-	if err := stage.Run(period+10*time.Minute, func(s *stage.Stage) error { return run(s, *agent, period) }); err != nil {
+	if err := stage.Run(context.Background(), period+10*time.Minute, func(s *stage.Stage) error { return run(s, *agent, period) }); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-idle:", err)
 		os.Exit(1)
 	}

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -30,7 +31,7 @@ func main() {
 	agent := flags.String("agent", "bin/edge-eventer", "the agent's binary")
 	events := flags.Int("events", 300, "events of each row; a third of them where they come one at a time")
 	_ = flags.Parse(os.Args[1:])
-	if err := stage.Run(20*time.Minute, func(s *stage.Stage) error { return run(s, *agent, *events) }); err != nil {
+	if err := stage.Run(context.Background(), 20*time.Minute, func(s *stage.Stage) error { return run(s, *agent, *events) }); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-latency:", err)
 		os.Exit(1)
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/clustertest"
+	"github.com/edge-eventer/edge-eventer/scripts/bench/stage"
 )
 
 const (
@@ -155,14 +156,13 @@ func (r *result) run(ctx context.Context, o options) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	bed := &testbed{ctx: ctx, log: func(line string) { fmt.Fprintln(os.Stderr, line) }}
-	return bed.run(func() error { return r.inCluster(ctx, bed, o, dir) })
+	// Each phase has a time-out of its own.
+	return stage.Run(ctx, time.Hour, func(s *stage.Stage) error { return r.inCluster(s, o, dir) })
 }
 
-func (r *result) inCluster(ctx context.Context, bed *testbed, o options, dir string) error {
-	cluster := clustertest.Start(bed, clustertest.Options{})
+func (r *result) inCluster(stage *stage.Stage, o options, dir string) error {
+	ctx := stage.Context()
+	cluster := clustertest.Start(stage, clustertest.Options{})
 	there, err := newReceivers(ctx, filepath.Join(dir, "ca.pem"))
 	if err != nil {
 		return err
@@ -177,7 +177,7 @@ func (r *result) inCluster(ctx context.Context, bed *testbed, o options, dir str
 		return err
 	}
 	defer func() { _ = group.remove() }()
-	create(cluster, bed, "start", o.start)
+	create(cluster, stage, "start", o.start)
 
 	p, err := startAgent(ctx, o.agent, dir, group)
 	if err != nil {
@@ -204,7 +204,7 @@ func (r *result) inCluster(ctx context.Context, bed *testbed, o options, dir str
 				_ = there.accept(ctx)
 			}
 		}()
-		create(cluster, bed, "outage", o.outage)
+		create(cluster, stage, "outage", o.outage)
 		if err := wait(func(s *state) bool { return s.committed >= o.start+o.outage }); err != nil {
 			return err
 		}
@@ -246,19 +246,22 @@ func (r *result) inCluster(ctx context.Context, bed *testbed, o options, dir str
 	return nil
 }
 
+// quiet passes on nothing of what a helper says.
+type quiet struct{ *stage.Stage }
+
+// Logf says nothing.
+func (quiet) Logf(string, ...any) {}
+
 // create makes events of an incident for each 500, in a namespace of that name.
-func create(cluster *clustertest.Cluster, bed *testbed, namespace string, n int) {
-	logs := bed.log
-	bed.log = func(string) {}
-	defer func() { bed.log = logs }()
+func create(cluster *clustertest.Cluster, s *stage.Stage, namespace string, n int) {
 	began := time.Now()
 	for i := 0; i*eventsPerIncident < n; i++ {
-		cluster.CreateEvents(bed, min(eventsPerIncident, n-i*eventsPerIncident), clustertest.EventTemplate{
+		cluster.CreateEvents(quiet{s}, min(eventsPerIncident, n-i*eventsPerIncident), clustertest.EventTemplate{
 			Namespace: namespace, Prefix: fmt.Sprintf("%s-%03d", namespace, i),
 			Message: "Back-off restarting failed container app in pod, restarting failed container=app: exit code 137, last state terminated",
 		})
 	}
-	logs(fmt.Sprintf("%d events were created in %.0f s", n, time.Since(began).Seconds()))
+	s.Logf("%d events were created in %.0f s", n, time.Since(began).Seconds())
 }
 
 // record samples until the process ends or stop is closed.

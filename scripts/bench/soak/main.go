@@ -84,7 +84,7 @@ func main() {
 		o.seed = rand.Uint64()
 	}
 	most := time.Duration(o.minutes*float64(time.Minute)) + settle + 10*time.Minute
-	if err := stage.Run(most, func(s *stage.Stage) error { return soak(s, &o) }); err != nil {
+	if err := stage.Run(context.Background(), most, func(s *stage.Stage) error { return soak(s, &o) }); err != nil {
 		fmt.Fprintln(os.Stderr, "soak:", err)
 		os.Exit(1)
 	}

@@ -22,7 +22,7 @@ func TestWayToTheReceiversChanges(t *testing.T) {
 		again(t)
 		return
 	}
-	err := stage.Run(time.Minute, func(s *stage.Stage) error {
+	err := stage.Run(t.Context(), time.Minute, func(s *stage.Stage) error {
 		n, err := newNetwork(s)
 		if err != nil {
 			return err

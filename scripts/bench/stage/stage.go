@@ -3,7 +3,6 @@ package stage
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -11,16 +10,12 @@ import (
 	"slices"
 	"sync"
 	"syscall"
-	"testing"
 	"time"
 )
 
-// Stage stands in for a test where there is none: the helpers of agent/clustertest take it as their testing.TB. What they
-// call Fatal for ends Run or Try with that error.
+// Stage is what a program needs that a test has. The helpers of agent/clustertest take it; what they call Fatal for ends Run or Try
+// with that error.
 type Stage struct {
-	// TB is nil: it gives the interface its private method, and what is not defined below must not be called.
-	testing.TB
-
 	//nolint:containedctx // As in a test: it ends with the program.
 	ctx context.Context
 	log io.Writer
@@ -33,15 +28,10 @@ type Stage struct {
 // failure is what Fatal panics with.
 type failure struct{ err error }
 
-// Run calls f, and then the clean-ups in reverse order. It ends f's context after the timeout and on SIGINT and SIGTERM. What
-// the helpers say goes to standard error. It returns the first failure.
-func Run(timeout time.Duration, f func(*Stage) error) (err error) {
-	// clustertest asks testing.Short, which wants the testing flags defined and parsed.
-	testing.Init()
-	if err := flag.CommandLine.Parse(nil); err != nil {
-		return err
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+// Run calls f, and then the clean-ups in reverse order. It ends f's context with its own, after the timeout, and on SIGINT and
+// SIGTERM. What the helpers say goes to standard error. It returns the first failure.
+func Run(ctx context.Context, timeout time.Duration, f func(*Stage) error) (err error) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
