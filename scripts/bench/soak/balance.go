@@ -116,6 +116,9 @@ func (b *book) saidBlind(namespace string, since time.Time) bool {
 	return slices.ContainsFunc(b.own, func(o own) bool { return o.at.After(since) && strings.Contains(o.message, namespace) })
 }
 
+// alike is how many findings of one kind are told with their history.
+const alike = 5
+
 // accounts is what is missing of the events, by what it must have been counted as.
 type accounts struct {
 	// counted has a number, unseen none.
@@ -124,9 +127,19 @@ type accounts struct {
 
 func (b *book) balanceEvents(w *waiting) {
 	var a accounts
+	seen := make(map[string]int)
 	for _, name := range slices.Sorted(maps.Keys(b.entries)) {
-		if finding := b.balanceEvent(w, b.entries[name], &a); finding != "" {
+		finding := b.balanceEvent(w, b.entries[name], &a)
+		if finding == "" {
+			continue
+		}
+		if seen[finding]++; seen[finding] <= alike {
 			b.findings = append(b.findings, b.tell(finding, b.entries[name]))
+		}
+	}
+	for _, finding := range slices.Sorted(maps.Keys(seen)) {
+		if more := seen[finding] - alike; more > 0 {
+			b.findingHere("and %d events more: %s", more, finding)
 		}
 	}
 	counts := b.counts[archive]
@@ -222,7 +235,16 @@ func (b *book) tell(what string, e *entry) string {
 	return fmt.Sprintf("event %s, UID %s, incident %s: %s%s", e.name, e.uid, e.incident, what, b.lines(e.history))
 }
 
-func (b *book) lines(history []string) string { return "\n      " + strings.Join(history, "\n      ") }
+func (b *book) lines(history []line) string {
+	var text strings.Builder
+	for _, l := range history {
+		fmt.Fprintf(&text, "\n      %s %s", b.at(l.at), l.text)
+		if l.again > 0 {
+			fmt.Fprintf(&text, ", and %d times more until %s", l.again, b.at(l.last))
+		}
+	}
+	return text.String()
+}
 
 // report writes the table.
 func (b *book) report(to io.Writer, w *waiting) {

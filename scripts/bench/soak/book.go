@@ -62,7 +62,14 @@ type entry struct {
 	poison, stuck bool
 	// told is the highest count that the archive has confirmed.
 	told    int32
-	history []string
+	history []line
+}
+
+// line is what happened to an event or an incident, and how often the same happened again, up to last.
+type line struct {
+	at, last time.Time
+	text     string
+	again    int
 }
 
 // excuse lets what waits of the event be lost.
@@ -82,7 +89,7 @@ type story struct {
 	// again is how many observations may be taken once more, since the ledger that knows them was damaged, and unseen how many the
 	// agent was never shown.
 	again, unseen uint64
-	history       []string
+	history       []line
 }
 
 func (s *story) sum() (told uint64) {
@@ -170,9 +177,13 @@ func newBook(maxBytes int64) *book {
 
 func (b *book) at(t time.Time) string { return fmt.Sprintf("%8.2fs", t.Sub(b.began).Seconds()) }
 
-func (b *book) note(history *[]string, format string, args ...any) {
-	if len(*history) < maxHistory {
-		*history = append(*history, b.at(time.Now())+" "+fmt.Sprintf(format, args...))
+func (b *book) note(history *[]line, format string, args ...any) {
+	now, text := time.Now(), fmt.Sprintf(format, args...)
+	if n := len(*history); n > 0 && (*history)[n-1].text == text {
+		(*history)[n-1].last = now
+		(*history)[n-1].again++
+	} else if n < maxHistory {
+		*history = append(*history, line{at: now, text: text})
 	}
 }
 
