@@ -13,6 +13,7 @@ require (
 	golang.org/x/sys v0.45.0
 	golang.org/x/term v0.39.0
 	golang.org/x/time v0.16.0
+	google.golang.org/protobuf v1.36.12-0.20260120151049-f2248ac996af
 	k8s.io/api v0.36.3
 	k8s.io/apimachinery v0.36.3
 	k8s.io/client-go v0.36.3

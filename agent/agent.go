@@ -45,7 +45,7 @@ type Agent struct {
 	// receivers are those of config. Those that run belong to their workers.
 	receivers []notify.Receiver
 	// newReceiver, watching and answering are replaced by tests that have neither a network nor a cluster.
-	newReceiver func(notify.Config) (notify.Receiver, error)
+	newReceiver func(*config.Config, *config.Receiver, notify.Common) (notify.Receiver, error)
 	watching    func(context.Context, watch.Sink) error
 	watchLink   func(context.Context, link.Options) *link.Link
 	answering   func(context.Context) error
@@ -91,7 +91,10 @@ func New(c *config.Config, o Options) (*Agent, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	a := &Agent{config: c, options: o, logger: o.Logger, started: time.Now(), current: c, newReceiver: notify.New, reloads: make(chan reload)}
+	a := &Agent{config: c, options: o, logger: o.Logger, started: time.Now(), current: c, reloads: make(chan reload)}
+	a.newReceiver = func(c *config.Config, r *config.Receiver, common notify.Common) (notify.Receiver, error) {
+		return r.New(c, common)
+	}
 	a.watching, a.watchLink, a.answering = a.watch, link.Watch, a.control
 	a.budget = budget.New(budget.Options{Daily: c.Link.DailyBudget, Monthly: c.Link.MonthlyBudget, Location: c.Location()})
 	a.reading = control.Configuration{Path: o.ConfigPath, Loaded: a.started}
@@ -107,10 +110,11 @@ func New(c *config.Config, o Options) (*Agent, error) {
 }
 
 func (a *Agent) receiverOf(c *config.Config, r *config.Receiver) (notify.Receiver, error) {
-	settings := r.Notify(c)
-	settings.Logger = a.logger.With("receiver", r.Name)
-	settings.DialContext = a.budget.Dialer(r.Name, nil)
-	receiver, err := a.newReceiver(settings)
+	common := r.Common(c)
+	common.Version = a.options.Version
+	common.Logger = a.logger.With("receiver", r.Name)
+	common.DialContext = a.budget.Dialer(r.Name, nil)
+	receiver, err := a.newReceiver(c, r, common)
 	if err != nil {
 		return nil, fmt.Errorf("receiver %s: %w", r.Name, err)
 	}

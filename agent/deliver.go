@@ -299,7 +299,9 @@ func (d *delivery) peek(now time.Time) (waiting, error) {
 		return w, nil
 	}
 	w.incidents = w.incidents[min(skip, max(0, len(w.incidents)-1)):]
-	slices.SortStableFunc(w.incidents, worstAndNewestFirst)
+	if !limits.OldestFirst {
+		slices.SortStableFunc(w.incidents, worstAndNewestFirst)
+	}
 	if len(w.incidents) == 0 && len(w.over) >= maxOver {
 		return w, d.forget(w.over)
 	}

@@ -75,7 +75,9 @@ func (r *reloaded) start() {
 		t.Fatal(err)
 	}
 	r.agent = a
-	a.newReceiver = func(c notify.Config) (notify.Receiver, error) { return r.receiver(c.Name), nil }
+	a.newReceiver = func(_ *config.Config, _ *config.Receiver, c notify.Common) (notify.Receiver, error) {
+		return r.receiver(c.Name), nil
+	}
 	for i := range a.receivers {
 		a.receivers[i] = r.receiver(c.Receivers[i].Name)
 	}

@@ -55,18 +55,7 @@ func Check(cfg Config) []string {
 	if !cfg.URL.IsZero() && cfg.URL.File() == "" {
 		checkURL(&cfg, add)
 	}
-	if cfg.Proxy != "" && !isWebURL(cfg.Proxy) {
-		add("proxy", "must be the URL of an HTTP proxy, such as http://10.0.0.1:3128")
-	}
-	if cfg.CAFile != "" && cfg.InsecureSkipVerify {
-		add("tls", "caFile has no effect together with insecureSkipVerify; set one of them")
-	}
-	if (cfg.CertFile == "") != (cfg.KeyFile == "") {
-		add("tls", "certFile and keyFile belong together; set both or none")
-	}
-	if cfg.ServerName != "" {
-		checkServerName(&cfg, add)
-	}
+	checkConnection(&cfg, add)
 	checkMentions(&cfg, add)
 	checkHeaders(&cfg, add)
 	if cfg.BatchMax < 0 || cfg.BatchMax > maxBatch {
@@ -85,6 +74,22 @@ func Check(cfg Config) []string {
 		k.check(&cfg, add)
 	}
 	return mistakes
+}
+
+// checkConnection adds the mistakes in the keys that every receiver with a connection has.
+func checkConnection(cfg *Config, add addMistake) {
+	if cfg.Proxy != "" && !isWebURL(cfg.Proxy) {
+		add("proxy", "must be the URL of an HTTP proxy, such as http://10.0.0.1:3128")
+	}
+	if cfg.CAFile != "" && cfg.InsecureSkipVerify {
+		add("tls", "caFile has no effect together with insecureSkipVerify; set one of them")
+	}
+	if (cfg.CertFile == "") != (cfg.KeyFile == "") {
+		add("tls", "certFile and keyFile belong together; set both or none")
+	}
+	if cfg.ServerName != "" {
+		checkServerName(cfg, add)
+	}
 }
 
 // setKeys lists the keys that cfg sets and that not every type has. A value that equals the default of the file is no

@@ -23,6 +23,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/notifytest"
 )
@@ -34,6 +35,10 @@ type subject struct {
 	platform func() notifytest.Platform
 	// config is for a far end at base.
 	config func(base string) notify.Config
+	// settings are those of a type with a package of its own, made of what it has in common with others; nil for the others.
+	settings func(c *notify.Config) notify.Settings
+	// wellFormed reports whether a body is of the format that the receiver posts. Nil: JSON.
+	wellFormed func(body []byte) bool
 	// secrets must appear nowhere.
 	secrets []string
 	// taken are the answers that mean yes.
@@ -116,6 +121,16 @@ func (s *subject) receiver(t testing.TB, base string, change ...func(*notify.Con
 		c(&cfg)
 	}
 	r, err := notify.New(cfg)
+	if s.settings != nil {
+		r, err = s.settings(&cfg).New(notify.Common{
+			Name: cfg.Name, Cluster: cfg.Cluster, Location: cfg.Location, Language: cfg.Language, Logger: cfg.Logger,
+			TLS: notify.TLS{
+				CAFile: cfg.CAFile, CertFile: cfg.CertFile, KeyFile: cfg.KeyFile, ServerName: cfg.ServerName,
+				InsecureSkipVerify: cfg.InsecureSkipVerify,
+			}, Proxy: cfg.Proxy, KeyExchange: cfg.KeyExchange,
+			DialContext: cfg.DialContext, Output: cfg.Output,
+		})
+	}
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}
@@ -150,7 +165,7 @@ func failure(t *testing.T, err error) *notify.Error {
 }
 
 func forEach(t *testing.T, test func(t *testing.T, s *subject)) {
-	for _, s := range subjects() {
+	for _, s := range allSubjects() {
 		t.Run(s.name, func(t *testing.T) { test(t, &s) })
 	}
 }
@@ -301,10 +316,14 @@ func TestHostileTextNeitherNotifiesNorBreaks(t *testing.T) {
 // checkBody is what every rendered request must keep, whatever the text: see the fuzz tests.
 func checkBody(t testing.TB, s *subject, name string, request *notify.Request) {
 	t.Helper()
-	if !utf8.Valid(request.Body) {
+	switch {
+	case s.wellFormed != nil:
+		if !s.wellFormed(request.Body) {
+			t.Errorf("%s: not well formed: %q", name, request.Body)
+		}
+	case !utf8.Valid(request.Body):
 		t.Errorf("%s: not valid UTF-8: %q", name, request.Body)
-	}
-	if s.name != "stdout" && !json.Valid(request.Body) {
+	case s.name != "stdout" && !json.Valid(request.Body):
 		t.Errorf("%s: not valid JSON: %s", name, request.Body)
 	}
 	if got := s.size(request); got > s.limit {
@@ -627,10 +646,10 @@ func TestLimitsAreThePlatforms(t *testing.T) {
 
 func TestEveryTypeIsUnderTheContract(t *testing.T) {
 	covered := map[string]bool{"stdout": true}
-	for _, s := range subjects() {
+	for _, s := range allSubjects() {
 		covered[s.name] = true
 	}
-	if got, want := slices.Sorted(maps.Keys(covered)), notify.Types(); !slices.Equal(got, want) {
+	if got, want := slices.Sorted(maps.Keys(covered)), config.Types(); !slices.Equal(got, want) {
 		t.Errorf("under the contract: %v; types: %v", got, want)
 	}
 }

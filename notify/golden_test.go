@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/notify/notifytest"
 )
 
 var update = flag.Bool("update", false, "write the golden files of this test")
@@ -37,7 +38,7 @@ func TestRequestsAreAsTheGoldenFilesSay(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := []receiver{{"stdout", printer}}
-	for _, s := range subjects() {
+	for _, s := range allSubjects() {
 		all = append(all, receiver{s.name, s.receiver(t, "http://127.0.0.1:1", func(c *notify.Config) {
 			if s.structure {
 				c.BatchBytes = goldenBatch
@@ -66,7 +67,7 @@ const goldenBatch = 16 << 10
 
 func TestLabelsAreInTheConfiguredLanguageAndZone(t *testing.T) {
 	zone := shanghai(t)
-	for _, s := range subjects() {
+	for _, s := range allSubjects() {
 		r := s.receiver(t, "http://127.0.0.1:1", func(c *notify.Config) { c.Language, c.Location = "zh", zone })
 		golden(t, filepath.Join("testdata", s.name, "zh.golden.json"), render(t, r, messages()["losses"], notify.Full))
 	}
@@ -75,9 +76,15 @@ func TestLabelsAreInTheConfiguredLanguageAndZone(t *testing.T) {
 func golden(t *testing.T, path string, request *notify.Request) {
 	t.Helper()
 	g := goldenRequest{Method: request.Method, Header: request.Header, Incidents: request.Incidents, Taken: request.Taken}
-	if json.Valid(request.Body) {
+	records, err := notifytest.DecodeLogs(request.Body)
+	switch {
+	case err == nil:
+		if g.Body, err = json.Marshal(records); err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+	case json.Valid(request.Body):
 		g.Body = request.Body
-	} else {
+	default:
 		g.Text = string(request.Body)
 	}
 	var got bytes.Buffer

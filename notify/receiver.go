@@ -37,6 +37,9 @@ type Limits struct {
 	Digest bool
 	// AvoidHalfHours says that the platform is overloaded at whole and half hours and asks to stay away from them.
 	AvoidHalfHours bool
+	// OldestFirst says that a machine keeps what is sent by its time, and refuses or drops what comes late: a backlog goes in its
+	// order, not the worst and newest first.
+	OldestFirst bool
 }
 
 // Request is a rendered message. It is what `edge-eventer render` prints and what golden files hold.

@@ -278,24 +278,41 @@ func (d *decoder) checkName(name, path string, seen map[string]string) {
 	}
 }
 
-// checkNotify asks package notify, which knows what the types need. Each of its sentences begins with a key.
+// checkNotify asks the receiver's type, which knows what it needs. Each sentence of package notify begins with a key.
 func (d *decoder) checkNotify(path string, r *Receiver, c *Config) {
-	if d.reported(path + ".type") {
+	switch {
+	case d.reported(path + ".type"):
+		return
+	case r.Settings != nil:
+		add := func(key, format string, args ...any) { d.addReceiver(path, key, fmt.Sprintf(format, args...)) }
+		common := r.Common(c)
+		common.CheckConnection(add)
+		r.Settings.Check(add)
+		return
+	case r.Type == "":
+		d.add(path+".type", "must be set; allowed: %s", strings.Join(Types(), ", "))
+		return
+	case !slices.Contains(notify.Types(), r.Type):
+		d.add(path+".type", "%q is unknown; allowed: %s", oneLine(r.Type), strings.Join(Types(), ", "))
 		return
 	}
 	cfg := r.Notify(c)
 	// These are not the receiver's own, and were looked at.
 	cfg.Language, cfg.KeyExchange = "", ""
 	for _, sentence := range notify.Check(cfg) {
-		key, text, _ := strings.Cut(oneLine(sentence), ": ")
-		at := path + "." + key
-		if d.has(at) || !d.has(at+"File") {
-			if !d.reported(at) && !d.reported(at+"File") {
-				d.add(at, "%s", text)
-			}
-			continue
-		}
-		d.add(at+"File", "%s", text)
+		key, text, _ := strings.Cut(sentence, ": ")
+		d.addReceiver(path, key, text)
+	}
+}
+
+// addReceiver adds a mistake that a type of receiver found in the key, or in the twin of it.
+func (d *decoder) addReceiver(path, key, text string) {
+	at := path + "." + oneLine(key)
+	switch {
+	case !d.has(at) && d.has(at+"File"):
+		d.add(at+"File", "%s", oneLine(text))
+	case !d.reported(at) && !d.reported(at+"File"):
+		d.add(at, "%s", oneLine(text))
 	}
 }
 

@@ -115,17 +115,19 @@ type Server struct {
 type Receiver struct {
 	// Name is unique and names the queue on disk.
 	Name string `yaml:"name"`
-	// Type is one of notify.Types.
+	// Type is one of Types.
 	Type string `yaml:"type"`
+	// Settings are those of a type that has its own package; nil for the others, whose keys are those below with for:"notify".
+	Settings notify.Settings `yaml:",inline"`
 
 	// A secret's twin is the path of a file, re-read at each use: urlFile, secretFile, tokenFile.
-	URL    notify.Secret `yaml:"url"`
-	Secret notify.Secret `yaml:"secret"`
+	URL    notify.Secret `yaml:"url" for:"notify"`
+	Secret notify.Secret `yaml:"secret" for:"notify"`
 
 	// Match lists rules of which any must match. Empty: everything.
 	Match []filter.Match `yaml:"match"`
 	// Mention lists user ids, or "all"; only for critical incidents.
-	Mention []string `yaml:"mention"`
+	Mention []string `yaml:"mention" for:"notify"`
 	Rate    Rate     `yaml:"rate"`
 	// Fold is incident or event. Default: event for webhook, kafka-rest and cloudevents, else incident.
 	Fold string `yaml:"fold"`
@@ -137,24 +139,24 @@ type Receiver struct {
 	Delivery `yaml:",inline"`
 
 	// Token and ChatID are those of a Telegram bot.
-	Token  notify.Secret `yaml:"token"`
-	ChatID string        `yaml:"chatId"`
+	Token  notify.Secret `yaml:"token" for:"notify"`
+	ChatID string        `yaml:"chatId" for:"notify"`
 
 	// Headers are added to each request; a value is a text, or {file: PATH} for a file that is re-read at each use.
-	Headers map[string]notify.Secret `yaml:"headers"`
-	Gzip    bool                     `yaml:"gzip"`
-	Batch   Batch                    `yaml:"batch"`
+	Headers map[string]notify.Secret `yaml:"headers" for:"notify"`
+	Gzip    bool                     `yaml:"gzip" for:"notify"`
+	Batch   Batch                    `yaml:"batch" for:"notify"`
 
 	// Method is POST or PUT. Default: POST.
-	Method string `yaml:"method"`
+	Method string `yaml:"method" for:"notify"`
 	// Body is a tree of map[string]any, []any, string, int64, uint64, float64, bool and nil whose strings are templates.
-	Body    any     `yaml:"body"`
-	Success Success `yaml:"success"`
+	Body    any     `yaml:"body" for:"notify"`
+	Success Success `yaml:"success" for:"notify"`
 
 	// Topic is a template. Default: notify.DefaultTopic.
-	Topic string `yaml:"topic"`
+	Topic string `yaml:"topic" for:"notify"`
 	// Labels are added to every alert.
-	Labels map[string]string `yaml:"labels"`
+	Labels map[string]string `yaml:"labels" for:"notify"`
 }
 
 // Rate bounds requests. Both 0: the platform's documented limits.

@@ -103,7 +103,7 @@ func TestEachMistakeIsToldExactly(t *testing.T) {
 
 // withoutTypes replaces lists of the types of receivers, which are those of package notify and grow there.
 func withoutTypes(text string) string {
-	text = strings.ReplaceAll(text, "allowed: "+strings.Join(notify.Types(), ", "), "allowed: TYPES")
+	text = strings.ReplaceAll(text, "allowed: "+strings.Join(config.Types(), ", "), "allowed: TYPES")
 	return regexp.MustCompile(`only for type .*`).ReplaceAllString(text, "only for type TYPES")
 }
 

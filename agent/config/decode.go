@@ -139,12 +139,19 @@ type field struct {
 	as    string
 }
 
-// fields lists the keys of a struct in their order. An inlined struct's keys are those of the outer one.
+// fields lists the keys of a struct in their order. An inlined struct's keys are those of the outer one. A receiver whose type has
+// settings of its own takes those, and not the keys for:"notify".
 func fields(v reflect.Value, add func(key string, f field)) {
+	receiver, isReceiver := v.Interface().(Receiver)
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		name, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 		switch {
+		case f.Tag.Get("for") == "notify" && isReceiver && receiver.Settings != nil:
+		case f.Type == reflect.TypeFor[notify.Settings]():
+			if isReceiver && receiver.Settings != nil {
+				fields(reflect.ValueOf(receiver.Settings).Elem(), add)
+			}
 		case options == "inline":
 			fields(v.Field(i), add)
 		case name != "":
@@ -224,6 +231,9 @@ func (d *decoder) list(n *yaml.Node, path string, v reflect.Value) {
 		element := reflect.New(v.Type().Elem()).Elem()
 		if element.Type() == reflect.TypeFor[Receiver]() {
 			element.Set(d.newReceiver())
+			if settings := settingsOf(typeOf(item)); settings != nil {
+				element.FieldByName("Settings").Set(reflect.ValueOf(settings))
+			}
 		}
 		if isNull(item) {
 			d.addAt(item.Line, at, "must not be empty")

@@ -9,13 +9,19 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent/config"
 )
 
-// TestMigrationGuideLoads loads every configuration that the guide gives for this agent.
+// TestMigrationGuideLoads loads every configuration that the guides give for this agent.
 func TestMigrationGuideLoads(t *testing.T) {
+	for name, least := range map[string]int{"MIGRATING.md": 7, "ENGINES.md": 3, "ENGINES.zh-CN.md": 3} {
+		t.Run(name, func(t *testing.T) { loadGuide(t, name, least) })
+	}
+}
+
+func loadGuide(t *testing.T, name string, least int) {
 	for _, name := range []string{"FEISHU_URL", "SLACK_URL", "DINGTALK_URL", "WECOM_URL", "WORKTILE_URL", "WEBHOOK_URL"} {
 		t.Setenv(name, "https://receiver.example/hook")
 	}
 	t.Setenv("WEBHOOK_TOKEN", "token")
-	text, err := os.ReadFile("../../notify/MIGRATING.md")
+	text, err := os.ReadFile("../../notify/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +36,7 @@ func TestMigrationGuideLoads(t *testing.T) {
 			t.Errorf("%v\nin\n%s", err, block[1])
 		}
 	}
-	if loaded < 7 {
-		t.Errorf("the guide has %d configurations of this agent, want at least 7", loaded)
+	if loaded < least {
+		t.Errorf("the guide has %d configurations of this agent, want at least %d", loaded, least)
 	}
 }

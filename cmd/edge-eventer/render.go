@@ -58,8 +58,9 @@ func render(args []string, s streams) int {
 }
 
 func renderEvent(c *config.Config, r *config.Receiver, event *notify.Event, form notify.Form, out io.Writer) error {
-	settings := r.Notify(c)
-	receiver, err := notify.New(settings)
+	common := r.Common(c)
+	common.Version = version
+	receiver, err := r.New(c, common)
 	if err != nil {
 		return err
 	}

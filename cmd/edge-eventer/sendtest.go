@@ -52,14 +52,14 @@ func noReceiver(c *config.Config, name string, s streams) int {
 }
 
 func sendSample(ctx context.Context, c *config.Config, r *config.Receiver, s streams) error {
-	settings := r.Notify(c)
-	settings.Output = s.out
-	receiver, err := notify.New(settings)
+	common := r.Common(c)
+	common.Version, common.Output = version, s.out
+	receiver, err := r.New(c, common)
 	if err != nil {
 		return err
 	}
 	defer receiver.Close()
-	request, err := receiver.Render(notify.Sample(settings, time.Now()), notify.Full)
+	request, err := receiver.Render(notify.Sample(notify.Config{Cluster: c.Cluster}, time.Now()), notify.Full)
 	if err != nil {
 		return err
 	}

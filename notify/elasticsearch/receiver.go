@@ -1,0 +1,241 @@
+package elasticsearch
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"github.com/edge-eventer/edge-eventer/notify"
+)
+
+// contentType must be exactly this: VictoriaLogs answers 200 to others and stores nothing.
+const contentType = "application/x-ndjson"
+
+type receiver struct {
+	*notify.Poster
+
+	config *Config
+	common notify.Common
+	// inFailureStore is set while documents land in the failure store, so that it is logged once.
+	inFailureStore bool
+}
+
+// detailed is up to how many documents the answer is asked for the reason of each refusal, some 500 bytes: an answer is read up to
+// 64 KiB. A document that fails among more is sent alone in the end, and has its reason then.
+const detailed = 20
+
+// New returns the receiver.
+func (c *Config) New(common notify.Common) (notify.Receiver, error) {
+	poster := notify.NewPoster(common, notify.PosterOptions{Gzip: c.Gzip, Secrets: []notify.Secret{c.APIKey, c.Password}})
+	return &receiver{Poster: poster, config: c, common: common}, nil
+}
+
+// Limits bounds a batch by the configuration.
+func (r *receiver) Limits() notify.Limits {
+	return notify.Limits{Batch: r.config.Batch.Max, BatchBytes: r.config.Batch.MaxBytes, OldestFirst: true}
+}
+
+// Render builds a bulk request: a document for each incident, and then one for each loss. Both forms are the same.
+func (r *receiver) Render(m *notify.Message, _ notify.Form) (*notify.Request, error) {
+	var losses bytes.Buffer
+	for i := range m.Losses[:min(len(m.Losses), notify.MaxLosses)] {
+		losses.Write(r.encodeLoss(&m.Losses[i], m.Now))
+	}
+	limit := int(r.config.Batch.MaxBytes) - losses.Len()
+	var body bytes.Buffer
+	n := 0
+	for i := range m.Incidents[:min(len(m.Incidents), r.config.Batch.Max)] {
+		pair := r.encode(&m.Incidents[i], limit)
+		if n > 0 && body.Len()+len(pair) > limit {
+			break
+		}
+		body.Write(pair)
+		n++
+	}
+	body.Write(losses.Bytes())
+	return &notify.Request{
+		Method: http.MethodPost, Header: map[string]string{"Content-Type": contentType}, Body: body.Bytes(), Incidents: n, Time: m.Now,
+		Losses: m.LossesIn(notify.LossesWhole),
+	}, nil
+}
+
+// Send posts the request to the index's _bulk.
+func (r *receiver) Send(ctx context.Context, request *notify.Request) error {
+	documents := bytes.Count(request.Body, []byte("\n")) / 2
+	to, err := r.target(documents)
+	if err != nil {
+		return err
+	}
+	answer, err := r.Post(ctx, to, request)
+	if err != nil {
+		return err
+	}
+	return r.verdict(answer, request.Incidents, documents)
+}
+
+func (r *receiver) target(documents int) (notify.Target, error) {
+	text, err := r.config.URL.Read()
+	if err != nil {
+		return notify.Target{}, &notify.Error{Outcome: notify.BadTarget, Reason: "the URL cannot be read", Err: err}
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		// The text of err holds the URL.
+		return notify.Target{}, &notify.Error{Outcome: notify.BadTarget, Reason: "the URL is not valid"}
+	}
+	u = u.JoinPath(r.config.Index, "_bulk")
+	query := u.Query()
+	paths := "errors,error,items.*.status,items.*.error.type,items.*.failure_store"
+	if documents <= detailed {
+		paths += ",items.*.error.reason"
+	}
+	query.Set("filter_path", paths)
+	u.RawQuery = query.Encode()
+	to := notify.Target{URL: u.String(), Header: make(map[string]notify.Secret, len(r.config.Headers)+1)}
+	for name, value := range r.config.Headers {
+		to.Header[name] = value
+	}
+	authorization, err := r.authorization()
+	if err != nil {
+		return to, &notify.Error{Outcome: notify.BadTarget, Reason: "apiKey or password cannot be read", Err: err}
+	}
+	if authorization != "" {
+		to.Header["Authorization"] = notify.SecretValue(authorization)
+	}
+	return to, nil
+}
+
+func (r *receiver) authorization() (string, error) {
+	if !r.config.APIKey.IsZero() {
+		key, err := r.config.APIKey.Read()
+		return "ApiKey " + key, err
+	}
+	if r.config.User == "" {
+		return "", nil
+	}
+	password, err := r.config.Password.Read()
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(r.config.User+":"+password)), err
+}
+
+// reply is the answer to a bulk request. Errors is a pointer because an answer without it is not Elasticsearch's.
+type reply struct {
+	Errors *bool                    `json:"errors"`
+	Items  []map[string]itemVerdict `json:"items"`
+	Error  json.RawMessage          `json:"error"`
+}
+
+type itemVerdict struct {
+	Status int `json:"status"`
+	Error  struct {
+		Type   string `json:"type"`
+		Reason string `json:"reason"`
+	} `json:"error"`
+	FailureStore string `json:"failure_store"`
+}
+
+// verdict judges each item. documents counts those of the request, of which the first ones are its incidents.
+func (r *receiver) verdict(a *notify.Answer, incidents, documents int) error {
+	if err := a.Broken(); err != nil {
+		return err
+	}
+	var judged reply
+	err := json.Unmarshal(a.Body(), &judged)
+	switch {
+	case a.Status() != http.StatusOK:
+		return wholeRefused(a, &judged)
+	case err != nil || judged.Errors == nil:
+		return a.Fail(notify.Retry, "", "the answer is not that of Elasticsearch (perhaps a captive portal or a proxy)")
+	case len(judged.Items) != documents:
+		return a.Fail(notify.Retry, "", "the answer judges %d of %d documents", len(judged.Items), documents)
+	}
+	r.noteFailureStore(judged.Items)
+	return judge(a, judged.Items, incidents)
+}
+
+// noteFailureStore warns when documents begin to land in the data stream's failure store: they are kept, but nobody looks there.
+func (r *receiver) noteFailureStore(items []map[string]itemVerdict) {
+	used := slices.ContainsFunc(items, func(item map[string]itemVerdict) bool { return item["create"].FailureStore == "used" })
+	if used && !r.inFailureStore && r.common.Logger != nil {
+		r.common.Logger.Warn("documents go to the failure store of the data stream: its mapping refuses them", "index", r.config.Index)
+	}
+	r.inFailureStore = used
+}
+
+// wholeRefused judges an answer that is about the request, not its items.
+func wholeRefused(a *notify.Answer, r *reply) error {
+	var reason struct {
+		Type, Reason string
+	}
+	// An error is an object, or a text.
+	_ = json.Unmarshal(r.Error, &reason)
+	text := notify.Quoted(reason.Reason)
+	switch s := a.Status(); {
+	case s == http.StatusBadRequest && reason.Type != "":
+		return a.Fail(notify.BadPayload, notify.Line(reason.Type, 64), "Elasticsearch refused the request: %s", text)
+	case (s == http.StatusUnauthorized || s == http.StatusForbidden || s == http.StatusNotFound) && len(r.Error) > 0:
+		return a.Fail(notify.BadTarget, notify.Line(reason.Type, 64), "Elasticsearch refuses every document: %s", text)
+	}
+	return a.ByStatus("Elasticsearch")
+}
+
+// judge sums up the items: what was not taken, and the outcome of those. One that is to be retried makes all of them so, since the
+// others are refused again, alone, when it is gone.
+func judge(a *notify.Answer, items []map[string]itemVerdict, incidents int) error {
+	var refused []int
+	var first *itemVerdict
+	outcome, count := notify.BadPayload, 0
+	for i, item := range items {
+		v, ok := item["create"]
+		o, taken := itemOutcome(&v)
+		if ok && taken {
+			continue
+		}
+		if !ok {
+			o = notify.Retry
+		}
+		count++
+		if i < incidents {
+			refused = append(refused, i)
+		}
+		if first == nil || o == notify.Retry && outcome != notify.Retry {
+			first = &v
+		}
+		switch {
+		case o == notify.Retry, outcome == notify.Retry:
+			outcome = notify.Retry
+		case o == notify.BadTarget:
+			outcome = notify.BadTarget
+		}
+	}
+	if count == 0 {
+		return nil
+	}
+	code := notify.Line(first.Error.Type, 64)
+	if code == "" {
+		code = strconv.Itoa(first.Status)
+	}
+	e := a.Fail(outcome, code, "%d of %d documents were not stored: %s", count, len(items), notify.Quoted(first.Error.Reason))
+	if len(refused) < incidents {
+		e.Refused = refused
+	}
+	return e
+}
+
+// itemOutcome says what the verdict of an item means, and whether the document is stored.
+func itemOutcome(v *itemVerdict) (o notify.Outcome, taken bool) {
+	switch s := v.Status; {
+	case s/100 == 2, s == http.StatusConflict:
+		// A conflict proves that the document is there: its ID is that of its content. What went to the failure store is kept too.
+		return 0, true
+	case s == http.StatusTooManyRequests, s/100 == 5, s == 0:
+		return notify.Retry, false
+	case s == http.StatusUnauthorized, s == http.StatusForbidden, s == http.StatusNotFound:
+		return notify.BadTarget, false
+	}
+	return notify.BadPayload, false
+}
