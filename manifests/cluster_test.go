@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -150,6 +151,17 @@ func TestAPIServerTakesTheManifestAndKeepsEveryField(t *testing.T) {
 				t.Error(line)
 			}
 		}
+	}
+	// What is offered beside it. The namespace is there by now.
+	policies, texts := readManifest(t, "networkpolicy.yaml")
+	where := "/apis/networking.k8s.io/v1/namespaces/edge-eventer/networkpolicies/" + policies[0].name()
+	if code, answer := a.do(t, http.MethodPatch, where+"?fieldManager=manifest-test&dryRun=All&fieldValidation=Strict",
+		"application/apply-patch+yaml", []byte(texts[0])); code/100 != 2 {
+		t.Errorf("the network policy: %d %v", code, answer["message"])
+	}
+	pod := theOnly(t, apply(t, a), "Deployment").at("spec", "template", "metadata", "labels").(map[string]any)
+	if diff := cmp.Diff(pod, policies[0].at("spec", "podSelector", "matchLabels")); diff != "" {
+		t.Errorf("the network policy is for other pods (-the pod's labels +its own):\n%s", diff)
 	}
 	// The counter-proof: a field that does not exist is refused.
 	bad := []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: bad, namespace: default}\ndatta: {}\n")

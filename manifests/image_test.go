@@ -23,6 +23,8 @@ import (
 const (
 	imageName = "ghcr.io/edge-eventer/edge-eventer"
 	imageUser = 65532
+	// licencesText stands in for what pack licences writes.
+	licencesText = "What is linked.\n\nSPDX-License-Identifier: Apache-2.0 AND BSD-3-Clause AND ISC AND MIT\n"
 )
 
 // buildPack builds scripts/pack into a folder of the test.
@@ -45,6 +47,9 @@ func inputs(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
+	if err := os.WriteFile(filepath.Join(dir, "licences.txt"), []byte(licencesText), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	return dir
 }
 
@@ -53,7 +58,7 @@ func pack(t *testing.T, program, dir, command string, args ...string) []byte {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "out")
 	all := slices.Concat([]string{command, "-version", "9.8.7", "-commit", "0123456789ab", "-epoch", "1700000000", "-bin", dir,
-		"-certs", filepath.Join(dir, "ca-certificates.crt")}, args, []string{out})
+		"-certs", filepath.Join(dir, "ca-certificates.crt"), "-licences", filepath.Join(dir, "licences.txt")}, args, []string{out})
 	if text, err := exec.CommandContext(t.Context(), program, all...).CombinedOutput(); err != nil {
 		t.Fatalf("pack %v: %v\n%s", all, err, text)
 	}
@@ -168,8 +173,9 @@ func checkImage(t *testing.T, files map[string][]byte, d ociDescriptor, file str
 			}
 		}
 		for name, b := range content {
-			want := "the content of " + map[string]string{
-				"edge-eventer": "edge-eventer-" + file, "etc/ssl/certs/ca-certificates.crt": "ca-certificates.crt",
+			want := map[string]string{
+				"edge-eventer": "the content of edge-eventer-" + file, "etc/ssl/certs/ca-certificates.crt": "the content of ca-certificates.crt",
+				"usr/share/doc/edge-eventer/licences.txt": licencesText,
 			}[name]
 			if string(b) != want {
 				t.Errorf("%s is %q, want %q", name, b, want)
@@ -178,7 +184,8 @@ func checkImage(t *testing.T, files map[string][]byte, d ociDescriptor, file str
 	}
 	want := map[string]string{
 		"edge-eventer": "-rwxr-xr-x", "etc/": "drwxr-xr-x", "etc/ssl/": "drwxr-xr-x", "etc/ssl/certs/": "drwxr-xr-x",
-		"etc/ssl/certs/ca-certificates.crt": "-rw-r--r--",
+		"etc/ssl/certs/ca-certificates.crt": "-rw-r--r--", "usr/": "drwxr-xr-x", "usr/share/": "drwxr-xr-x", "usr/share/doc/": "drwxr-xr-x",
+		"usr/share/doc/edge-eventer/": "drwxr-xr-x", "usr/share/doc/edge-eventer/licences.txt": "-rw-r--r--",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("files of the image (-want +got):\n%s", diff)
@@ -301,6 +308,7 @@ func TestDockerfileDescribesTheSameImage(t *testing.T) {
 	want := []string{
 		"FROM scratch", "ARG TARGETARCH", "ARG TARGETVARIANT", "ARG VERSION=devel", "ARG COMMIT=unknown",
 		"COPY bin/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt",
+		"COPY bin/licences.txt /usr/share/doc/edge-eventer/licences.txt",
 		"COPY --chmod=755 bin/edge-eventer-${TARGETARCH}${TARGETVARIANT} /edge-eventer",
 		"USER " + c.Config.User, `ENTRYPOINT ["/edge-eventer"]`,
 	}
@@ -339,7 +347,7 @@ func TestBillOfMaterialsNamesEveryModule(t *testing.T) {
 	}
 	type document struct {
 		SPDXVersion, DataLicense, SPDXID, DocumentNamespace string
-		Packages                                            []struct{ SPDXID, Name, DownloadLocation string }
+		Packages                                            []struct{ SPDXID, Name, DownloadLocation, LicenseDeclared string }
 		Relationships                                       []struct{ SPDXElementID, RelatedSPDXElement string }
 	}
 	text := pack(t, buildPack(t), dir, "sbom")
@@ -351,6 +359,9 @@ func TestBillOfMaterialsNamesEveryModule(t *testing.T) {
 			t.Errorf("package %v: a second of that id, or without its download location", p)
 		}
 		ids[p.SPDXID] = true
+		if p.LicenseDeclared == "" || p.LicenseDeclared == "NOASSERTION" {
+			t.Errorf("%s: its licence is not named", p.Name)
+		}
 	}
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(want)), slices.Sorted(maps.Keys(got))); diff != "" {
 		t.Errorf("packages (-linked +listed):\n%s", diff)
@@ -362,6 +373,19 @@ func TestBillOfMaterialsNamesEveryModule(t *testing.T) {
 	}
 	if doc.SPDXVersion != "SPDX-2.3" || doc.DataLicense != "CC0-1.0" || doc.DocumentNamespace == "" || len(want) < 10 {
 		t.Errorf("document %s %s %q, %d packages", doc.SPDXVersion, doc.DataLicense, doc.DocumentNamespace, len(want))
+	}
+	// What is shipped of licences names the same.
+	licences := string(pack(t, buildPack(t), dir, "licences"))
+	for name := range want {
+		if name != "ca-certificates" && name != "edge-eventer" && !strings.Contains(licences, "\n  "+name+" ") {
+			t.Errorf("the licences say nothing of %s", name)
+		}
+	}
+	dockerfile := readText(t, "../Dockerfile.multiarch")
+	_, expression, _ := strings.Cut(licences, "SPDX-License-Identifier: ")
+	expression, _, _ = strings.Cut(expression, "\n")
+	if !strings.Contains(dockerfile, `licenses="`+expression+` AND MPL-2.0"`) {
+		t.Errorf("the label of Dockerfile.multiarch is another than %s AND MPL-2.0", expression)
 	}
 	if !bytes.Equal(text, pack(t, buildPack(t), dir, "sbom")) {
 		t.Error("two runs give different bytes")

@@ -243,6 +243,10 @@ func TestEqualInputsGiveTheSamePackages(t *testing.T) {
 			if want := "Architecture: " + arch + "\nDepends: ca-certificates, systemd (>= 251)\n"; err != nil || string(got) != want {
 				t.Errorf("%s: %v %s", name, err, got)
 			}
+			files, err := exec.CommandContext(t.Context(), "dpkg-deb", "--contents", filepath.Join(dist, name)).Output()
+			if err != nil || !strings.Contains(string(files), "-rw-r--r-- root/root") || !strings.Contains(string(files), " ./usr/share/doc/edge-eventer/licences.txt\n") {
+				t.Errorf("%s: %v: the licences of what is linked are not in it:\n%s", name, err, files)
+			}
 		}
 		return debs
 	}

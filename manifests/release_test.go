@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -47,6 +48,7 @@ func TestReleaseRefusesATreeWithChangesAndLeavesTheLastOne(t *testing.T) {
 	// The build itself is not what is asked here.
 	writeText(t, filepath.Join(dir, "Makefile"), "cross:\n\t@echo building; exit 1\n")
 	writeText(t, filepath.Join(dir, ".gitignore"), "/dist/\n")
+	writeText(t, filepath.Join(dir, "manifests/edge-eventer.yaml"), "          image: "+imageName+":1.2.3\n")
 	git := func(args ...string) {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-c", "user.name=n", "-c", "user.email=e"}, args...)...)
@@ -58,30 +60,55 @@ func TestReleaseRefusesATreeWithChangesAndLeavesTheLastOne(t *testing.T) {
 	git("init", "-q")
 	git("add", ".")
 	git("commit", "-q", "-m", "all")
-	release := func() string {
+	release := func(version string) string {
 		t.Helper()
 		writeText(t, filepath.Join(dir, "dist/last"), "the last release")
 		cmd := exec.CommandContext(t.Context(), "bash", filepath.Join(dir, "scripts/release"))
-		cmd.Env = append(os.Environ(), "VERSION=1.2.3", "COMMIT=0123456789ab", "SOURCE_DATE_EPOCH=1700000000")
+		cmd.Env = append(os.Environ(), "VERSION="+version, "COMMIT=0123456789ab", "SOURCE_DATE_EPOCH=1700000000")
 		out, err := cmd.CombinedOutput()
 		if err == nil {
 			t.Errorf("it ended well:\n%s", out)
 		}
 		return string(out)
 	}
-	if out := release(); !strings.Contains(out, "building") {
-		t.Errorf("a clean tree is not built:\n%s", out)
+	for _, version := range []string{"1.2.3", "v1.2.3", "1.2.4-rc.1"} {
+		if out := release(version); !strings.Contains(out, "building") {
+			t.Errorf("a clean tree is not built as %s:\n%s", version, out)
+		}
+	}
+	if out := release("1.2.4"); strings.Contains(out, "building") || !strings.Contains(out, "has another tag than 1.2.4") {
+		t.Errorf("a clone of that tag would run another image:\n%s", out)
 	}
 	for name, change := range map[string]func(){
 		"a changed file": func() { writeText(t, filepath.Join(dir, "Makefile"), "cross:\n\t@echo building else\n") },
 		"a new file":     func() { git("checkout", "-q", "."); writeText(t, filepath.Join(dir, "more.go"), "package more\n") },
 	} {
 		change()
-		if out := release(); strings.Contains(out, "building") || !strings.Contains(out, "changes that are in no commit") {
+		if out := release("1.2.3"); strings.Contains(out, "building") || !strings.Contains(out, "changes that are in no commit") {
 			t.Errorf("%s:\n%s", name, out)
 		}
 		if _, err := os.Stat(filepath.Join(dir, "dist/last")); err != nil {
 			t.Errorf("%s: refused, and the last release is gone", name)
+		}
+	}
+}
+
+// TestVersionIsTheSameEverywhere: what is cut next, in the order in which a reader meets it.
+func TestVersionIsTheSameEverywhere(t *testing.T) {
+	version := regexp.MustCompile(`image: ` + regexp.QuoteMeta(imageName) + `:(\S+)`).FindStringSubmatch(readText(t, manifestFile))[1]
+	for path, pattern := range map[string]string{
+		"edge-eventer-several-servers.yaml": `image: ` + regexp.QuoteMeta(imageName) + `:(\S+)`,
+		"../README.md":                      `sudo apt install \./edge-eventer_(\S+)_arm64\.deb\n`,
+		"../README.zh-CN.md":                `sudo apt install \./edge-eventer_(\S+)_arm64\.deb\n`,
+	} {
+		found := regexp.MustCompile(pattern).FindStringSubmatch(readText(t, path))
+		if found == nil || found[1] != version {
+			t.Errorf("%s: %q, the manifest has %s", path, found, version)
+		}
+	}
+	for line := range strings.Lines(readText(t, "kustomization.yaml")) {
+		if strings.HasPrefix(line, "images:") {
+			t.Error("the kustomization sets another tag than the manifest's")
 		}
 	}
 }

@@ -1,5 +1,7 @@
-// Command pack makes what cannot be made by tools that every build machine has: container images and the bill of materials.
+// Command pack makes what cannot be made by tools that every build machine has: container images, the bill of materials, and the
+// licences of what is linked.
 //
 // It promises that equal inputs give equal bytes: times come from -epoch, names are sorted, and nothing of the machine, its
-// user or its clock is in an output. It runs nothing and asks nothing of the network.
+// user or its clock is in an output. It asks nothing of the network; for the licences it runs the go command, which knows what is
+// linked and where the modules lie.
 package main

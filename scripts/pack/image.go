@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -108,12 +109,22 @@ func (l layout) addJSON(mediaType string, v any) (descriptor, error) {
 	return l.add(mediaType, b), nil
 }
 
-// addImage adds the image of one platform: a layer of certificates, which all platforms share, and a layer with the binary.
+// addImage adds the image of one platform: layers of certificates and licences, which all platforms share, and a layer with the
+// binary.
 // Layers are compressed for a registry and left alone where the whole archive is compressed afterwards.
 func (l layout) addImage(p platform, o options, compress bool) (descriptor, manifest, error) {
 	certs, err := os.ReadFile(o.certs)
 	if err != nil {
 		return descriptor{}, manifest{}, fmt.Errorf("the certificates: %w", err)
+	}
+	licences, err := os.ReadFile(o.licences)
+	if err != nil {
+		return descriptor{}, manifest{}, fmt.Errorf("the licences: %w", err)
+	}
+	_, expression, _ := strings.Cut(string(licences), "SPDX-License-Identifier: ")
+	expression, _, _ = strings.Cut(expression, "\n")
+	if expression == "" {
+		return descriptor{}, manifest{}, fmt.Errorf("%s names no licence", o.licences)
 	}
 	binary, err := os.ReadFile(filepath.Join(o.bin, "edge-eventer-"+p.file))
 	if err != nil {
@@ -125,6 +136,7 @@ func (l layout) addImage(p platform, o options, compress bool) (descriptor, mani
 		content []byte
 	}{
 		{"etc/ssl/certs/ca-certificates.crt", 0o644, certs},
+		{"usr/share/doc/edge-eventer/licences.txt", 0o644, licences},
 		{"edge-eventer", 0o755, binary},
 	}
 	im := image{
@@ -133,7 +145,7 @@ func (l layout) addImage(p platform, o options, compress bool) (descriptor, mani
 			"org.opencontainers.image.title":       "edge-eventer",
 			"org.opencontainers.image.description": "Tells people about the Warning events of an edge cluster, over a link that comes and goes",
 			"org.opencontainers.image.source":      "https://github.com/edge-eventer/edge-eventer",
-			"org.opencontainers.image.licenses":    "Apache-2.0",
+			"org.opencontainers.image.licenses":    expression + " AND MPL-2.0",
 			"org.opencontainers.image.version":     o.version,
 			"org.opencontainers.image.revision":    o.commit,
 		}},

@@ -15,6 +15,7 @@ const usage = `pack makes container images and the bill of materials of a releas
   pack image  [flags] OUT.tar              an OCI archive for all architectures
   pack airgap [flags] -arch ARCH OUT.tar   an archive for one architecture that containerd, docker and podman import
   pack sbom   [flags] OUT.json             SPDX 2.3, from what the linker wrote into the binaries
+  pack licences [flags] OUT.txt            the licences and notices of what is linked
 `
 
 func main() {
@@ -27,6 +28,7 @@ type options struct {
 	name            string // of the image, without its tag
 	bin             string // folder of edge-eventer-ARCH
 	certs           string // PEM file
+	licences        string // what "pack licences" wrote
 	arch            string // as in the file's name: amd64, arm64 or armv7
 	created         time.Time
 }
@@ -46,6 +48,7 @@ func run(args []string, stderr io.Writer) int {
 	flags.StringVar(&o.name, "name", "ghcr.io/edge-eventer/edge-eventer", "name of the image")
 	flags.StringVar(&o.bin, "bin", "bin", "folder of the binaries edge-eventer-ARCH")
 	flags.StringVar(&o.certs, "certs", "bin/ca-certificates.crt", "certificates of the authorities, PEM")
+	flags.StringVar(&o.licences, "licences", "bin/licences.txt", "licences of what is linked, made by pack licences")
 	flags.StringVar(&o.arch, "arch", "", "amd64, arm64 or armv7")
 	flags.Int64Var(&epoch, "epoch", 0, "time of everything, in seconds since 1970")
 	if err := flags.Parse(args[1:]); err != nil {
@@ -70,6 +73,8 @@ func run(args []string, stderr io.Writer) int {
 		write = writeAirgap
 	case "sbom":
 		write = writeSBOM
+	case "licences":
+		write = writeLicences
 	default:
 		_, _ = fmt.Fprintf(stderr, "pack: there is no command %q\n\n%s", args[0], usage)
 		return 2

@@ -61,7 +61,7 @@ type (
 )
 
 // writeSBOM lists the modules that the linker put into each binary, Go's own library, and the certificates of the image.
-// Licences of modules are not asserted: the binaries do not say them.
+// The licences are those that lie in the modules.
 func writeSBOM(out io.Writer, o options) error {
 	doc := document{
 		SPDXVersion: "SPDX-2.3", DataLicense: "CC0-1.0", SPDXID: "SPDXRef-DOCUMENT",
@@ -69,6 +69,14 @@ func writeSBOM(out io.Writer, o options) error {
 		CreationInfo: creation{o.created.Format(time.RFC3339), []string{"Tool: edge-eventer-pack"}},
 	}
 	packages := map[string]pkg{}
+	all, err := components()
+	if err != nil {
+		return err
+	}
+	licences := map[string]string{}
+	for _, c := range all {
+		licences[c.Path] = c.expression()
+	}
 	related := map[relationship]bool{}
 	var digests strings.Builder
 	for _, p := range platforms() {
@@ -86,13 +94,13 @@ func writeSBOM(out io.Writer, o options) error {
 		binary := pkg{
 			SPDXID: "SPDXRef-" + file, Name: "edge-eventer", Version: o.version, FileName: file,
 			DownloadLocation: "https://github.com/edge-eventer/edge-eventer", Checksums: []checksum{{"SHA256", sum}},
-			LicenseConcluded: "Apache-2.0", LicenseDeclared: "Apache-2.0", Copyright: "NOASSERTION", Purpose: "APPLICATION",
+			LicenseConcluded: expressionOf(all), LicenseDeclared: "Apache-2.0", Copyright: "NOASSERTION", Purpose: "APPLICATION",
 			Comment: "commit " + o.commit + ", linux/" + strings.TrimSuffix(p.Architecture+"/"+p.Variant, "/"),
 		}
 		packages[binary.SPDXID] = binary
 		related[relationship{doc.SPDXID, "DESCRIBES", binary.SPDXID}] = true
 		library := modulePackage("stdlib", strings.TrimPrefix(info.GoVersion, "go"))
-		library.LicenseDeclared, library.DownloadLocation = "BSD-3-Clause", "https://go.dev/dl/"
+		library.LicenseDeclared, library.DownloadLocation = licences["stdlib"], "https://go.dev/dl/"
 		packages[library.SPDXID] = library
 		related[relationship{binary.SPDXID, "DEPENDS_ON", library.SPDXID}] = true
 		for _, m := range info.Deps {
@@ -100,6 +108,9 @@ func writeSBOM(out io.Writer, o options) error {
 				return fmt.Errorf("%s: module %s is replaced, which the list cannot tell", file, m.Path)
 			}
 			module := modulePackage(m.Path, m.Version)
+			if module.LicenseDeclared = licences[m.Path]; module.LicenseDeclared == "" {
+				return fmt.Errorf("%s: module %s is linked, and go list does not name it", file, m.Path)
+			}
 			module.Comment = "go.sum: " + m.Sum
 			packages[module.SPDXID] = module
 			related[relationship{binary.SPDXID, "DEPENDS_ON", module.SPDXID}] = true
@@ -113,7 +124,7 @@ func writeSBOM(out io.Writer, o options) error {
 	digests.WriteString(sum)
 	packages["SPDXRef-ca-certificates"] = pkg{
 		SPDXID: "SPDXRef-ca-certificates", Name: "ca-certificates", FileName: "/etc/ssl/certs/ca-certificates.crt",
-		DownloadLocation: "NOASSERTION", Checksums: []checksum{{"SHA256", sum}}, LicenseConcluded: "NOASSERTION",
+		DownloadLocation: "NOASSERTION", Checksums: []checksum{{"SHA256", sum}}, LicenseConcluded: "MPL-2.0",
 		LicenseDeclared: "MPL-2.0", Copyright: "NOASSERTION", Purpose: "FILE",
 		Comment: "Mozilla's authorities as the build machine's ca-certificates package has them; in the image only",
 	}
