@@ -201,6 +201,7 @@ func (a *Agent) run(ctx context.Context, s *spool.Spool) error {
 	intake.filter = events
 	intake.daily = a.config.Report.At != ""
 	intake.commitInterval = a.config.Spool.CommitInterval
+	intake.eventTTL = a.config.Kubernetes.EventTTL
 	intake.lookback = a.config.Kubernetes.StartupLookback
 	intake.maxCommit = int(a.config.Spool.MaxBytes / 32)
 	intake.severity = a.severityOf
@@ -253,7 +254,7 @@ func (a *Agent) run(ctx context.Context, s *spool.Spool) error {
 	}
 	group.Go(func() error { return a.tellRescues(ctx, parts) })
 	group.Go(func() error { return a.watchSight(ctx, parts.own) })
-	group.Go(func() error { return a.keepSight(ctx, s) })
+	group.Go(func() error { return a.keepSight(ctx, intake) })
 	group.Go(func() error { return a.keepBudget(ctx, parts) })
 	group.Go(func() error { return a.sendReports(ctx, parts) })
 	group.Go(func() error { return a.sendHeartbeats(ctx, parts) })

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -65,6 +64,8 @@ type intake struct {
 	// arrived is called with the receiver's name after a commit that put something into its queue.
 	arrived func(receiver string)
 
+	// eventTTL is how long the API server keeps an event that nobody touches.
+	eventTTL time.Duration
 	// shown holds what the watches showed, changes and pages in the order in which they came: a page that overtook the changes
 	// before it would be followed by positions of the past.
 	shown chan shown
@@ -97,17 +98,20 @@ func (s *intakeStats) add(t *tally) {
 	s.folded.Add(t.folded)
 }
 
-// shown is a change or, where done is not nil, a page, whose sender waits for done.
+// shown is a change or, where done is not nil, a page or a note, whose sender waits for done.
 type shown struct {
 	change watch.Change
 	page   watch.Page
-	done   chan error
+	// note is committed behind all that was shown before; nil: it is a page.
+	note func(*spool.Tx) error
+	done chan error
 }
 
 func newIntake(s *spool.Spool, logger *slog.Logger) *intake {
 	return &intake{
 		spool:          s,
 		commitInterval: time.Second,
+		eventTTL:       time.Hour,
 		maxCommit:      maxBatchBytes,
 		logger:         logger,
 		arrived:        func(string) {},
@@ -163,9 +167,22 @@ func (in *intake) Position(namespace string) (string, error) {
 
 // List takes one page of a list and returns when it is on disk.
 func (in *intake) List(ctx context.Context, page watch.Page) error {
+	if page.At.IsZero() {
+		page.At = time.Now()
+	}
+	return in.submit(ctx, shown{page: page})
+}
+
+// note commits what f does behind all that was shown before, and returns when it is on disk.
+func (in *intake) note(ctx context.Context, f func(*spool.Tx) error) error {
+	return in.submit(ctx, shown{note: f})
+}
+
+func (in *intake) submit(ctx context.Context, s shown) error {
 	done := make(chan error, 1)
+	s.done = done
 	select {
-	case in.shown <- shown{page: page, done: done}:
+	case in.shown <- s:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -180,6 +197,9 @@ func (in *intake) List(ctx context.Context, page watch.Page) error {
 // Watched takes one change. News is on disk at most commitInterval later; a repeat, and what only archives want, before it is
 // due and at most repeatsWait later.
 func (in *intake) Watched(ctx context.Context, c watch.Change) error {
+	if c.At.IsZero() {
+		c.At = time.Now()
+	}
 	select {
 	case in.shown <- shown{change: c}:
 		return nil
@@ -202,10 +222,10 @@ func (in *intake) run(ctx context.Context) error {
 			if next.done != nil {
 				in.flush(ctx, &batch)
 				timer.Stop()
-				next.done <- in.takeList(ctx, next.page)
+				next.done <- in.takeNext(ctx, next)
 				continue
 			}
-			batch.add(next.change, time.Now())
+			batch.add(next.change)
 			switch {
 			case batch.full(in.commitBytes()):
 				in.flush(ctx, &batch)
@@ -232,18 +252,21 @@ func (in *intake) drain(b *batch) {
 			if next.done != nil {
 				return
 			}
-			b.add(next.change, time.Now())
+			b.add(next.change)
 		default:
 			return
 		}
 	}
 }
 
-// takeList commits a page.
-func (in *intake) takeList(ctx context.Context, page watch.Page) error {
-	err := in.commitPage(ctx, page)
-	if err == nil && page.Last {
-		delete(in.alive, page.Namespace)
+// takeNext commits a page or a note.
+func (in *intake) takeNext(ctx context.Context, s shown) error {
+	if s.note != nil {
+		return in.retry(ctx, func(tx *spool.Tx, _ *tally) error { return s.note(tx) })
+	}
+	err := in.commitPage(ctx, s.page)
+	if err == nil && s.page.Last {
+		delete(in.alive, s.page.Namespace)
 	}
 	return err
 }
@@ -271,15 +294,15 @@ func (in *intake) hurry(b *batch) bool {
 // message leaves, since new incidents share one; a repeat only changes counts of an incident that is on disk, and has to be
 // there when that incident is told; so has what a receiver with a record for each event gets. A due time in the past is no
 // reason to hurry: it waits for a link or a receiver.
-func (in *intake) commitBy(c *arrival) (by time.Time, news bool) {
+func (in *intake) commitBy(c *watch.Change) (by time.Time, news bool) {
 	in.rules.RLock()
 	defer in.rules.RUnlock()
 	if c.Unreadable {
-		return c.at.Add(in.commitInterval), true
+		return c.At.Add(in.commitInterval), true
 	}
-	by = c.at.Add(max(repeatsWait, in.commitInterval))
+	by = c.At.Add(max(repeatsWait, in.commitInterval))
 	told := func(due time.Time) {
-		if due.Before(c.at) {
+		if due.Before(c.At) {
 			return
 		}
 		if due = due.Add(-commitAhead); due.Before(by) {
@@ -289,7 +312,7 @@ func (in *intake) commitBy(c *arrival) (by time.Time, news bool) {
 	if !in.filter.WouldKeep(&c.Event) {
 		return by, false
 	}
-	o := observe(&c.Event, 1, c.at)
+	o := observe(&c.Event, 1, c.At)
 	err := in.spool.View(func(tx *spool.Tx) error {
 		for i := range in.routes {
 			r := &in.routes[i]
@@ -323,7 +346,7 @@ func (in *intake) commitBy(c *arrival) (by time.Time, news bool) {
 		// The commit will meet it again, and say so.
 		news = true
 	}
-	if soon := c.at.Add(in.commitInterval); news && soon.Before(by) {
+	if soon := c.At.Add(in.commitInterval); news && soon.Before(by) {
 		by = soon
 	}
 	return by, news
@@ -363,16 +386,9 @@ func (in *intake) commitPage(ctx context.Context, page watch.Page) error {
 	}
 }
 
-// arrival is a change and when it came.
-type arrival struct {
-	watch.Change
-
-	at time.Time
-}
-
 // batch is what the next commit holds.
 type batch struct {
-	changes []arrival
+	changes []watch.Change
 	// seen counts the changes that are not deletions.
 	seen  int
 	bytes int
@@ -382,8 +398,8 @@ type batch struct {
 	commitBy, since time.Time
 }
 
-func (b *batch) add(c watch.Change, at time.Time) {
-	b.changes = append(b.changes, arrival{c, at})
+func (b *batch) add(c watch.Change) {
+	b.changes = append(b.changes, c)
 	if !c.Deleted {
 		b.seen++
 	}
@@ -474,9 +490,10 @@ func spoolTrouble(err error) string {
 	return "the spool refuses events, the watch waits"
 }
 
-func (in *intake) takeChanges(tx *spool.Tx, changes []arrival, t *tally) error {
+func (in *intake) takeChanges(tx *spool.Tx, changes []watch.Change, t *tally) error {
 	in.rules.RLock()
 	defer in.rules.RUnlock()
+	seen := make(map[string]seenUntil)
 	for i := range changes {
 		c := &changes[i]
 		var err error
@@ -484,22 +501,23 @@ func (in *intake) takeChanges(tx *spool.Tx, changes []arrival, t *tally) error {
 		case c.Deleted:
 			err = tx.Forget(eventID(&c.Event))
 		case c.Unreadable:
-			err = in.takeUnreadable(tx, &c.Event.ObjectMeta, takeOptions{at: c.at}, t)
+			err = in.takeUnreadable(tx, &c.Event.ObjectMeta, takeOptions{at: c.At}, t)
 		default:
-			err = in.take(tx, &c.Event, takeOptions{at: c.at}, t)
+			err = in.take(tx, &c.Event, takeOptions{at: c.At}, t)
 		}
 		if err != nil {
 			return err
 		}
-		if _, err := watch.ParseResourceVersion(c.Event.ResourceVersion); err != nil {
+		until := seen[c.Namespace]
+		until.at = c.At
+		if _, err := watch.ParseResourceVersion(c.Event.ResourceVersion); err == nil {
 			// Of what cannot be read the version may be missing too. The position moves with the next change.
-			continue
+			until.position = c.Event.ResourceVersion
 		}
-		if _, ok := tx.Position(c.Namespace); !ok {
-			// A rescue took the position, for events may be lost with what was damaged. Only a list may set it again.
-			continue
-		}
-		if err := tx.SetPosition(c.Namespace, c.Event.ResourceVersion); err != nil {
+		seen[c.Namespace] = until
+	}
+	for namespace, until := range seen {
+		if err := until.write(tx, namespace); err != nil {
 			return err
 		}
 	}
@@ -513,7 +531,7 @@ func (t *tally) close(tx *spool.Tx) error {
 			return err
 		}
 	}
-	return stampSight(tx, time.Now())
+	return nil
 }
 
 // takePage takes a page of a list. The position moves only with the last page: a list that breaks off is begun again,
@@ -528,18 +546,20 @@ func (in *intake) takePage(tx *spool.Tx, page watch.Page, t *tally) error {
 	if alive.generation != tx.Generation() {
 		return errRescued
 	}
-	listedBefore := wasListed(tx, page.Namespace)
+	state := tx.Namespace(page.Namespace)
+	listedBefore := wasListed(tx, page.Namespace, &state)
 	options := takeOptions{at: time.Now(), replaced: page.Replaced}
 	if !listedBefore {
 		options.notBefore = options.at.Add(-in.lookback)
 	}
-	if position, ok := tx.Position(page.Namespace); ok && !page.Replaced {
+	if !page.Replaced {
 		// What is no number knows nothing.
-		options.position, _ = watch.ParseResourceVersion(position)
+		options.position, _ = watch.ParseResourceVersion(state.Position)
 	}
 	for i := range page.Events {
 		e := &page.Events[i]
 		alive.add(eventID(e).Key())
+		alive.bridged = alive.bridged || outlived(tx, e, &options)
 		if err := in.take(tx, e, options, t); err != nil {
 			return err
 		}
@@ -557,20 +577,19 @@ func (in *intake) takePage(tx *spool.Tx, page watch.Page, t *tally) error {
 		}
 		return nil
 	}
-	if listedBefore {
-		if err := in.noteGap(tx, time.Now()); err != nil {
-			return err
-		}
-	}
-	if !listedBefore {
-		if err := tx.SetValue(listedValue(page.Namespace), []byte{1}); err != nil {
+	if listedBefore && !alive.bridged {
+		if err := in.noteGap(tx, &page, sightOf(tx, &state)); err != nil {
 			return err
 		}
 	}
 	if _, err := tx.Sweep(page.Namespace, alive.mayHave); err != nil {
 		return err
 	}
-	if err := tx.SetPosition(page.Namespace, page.ResourceVersion); err != nil {
+	if err := forgetOldNotes(tx, page.Namespace); err != nil {
+		return err
+	}
+	state.Position, state.Listed, state.Seen = page.ResourceVersion, true, page.At
+	if err := tx.SetNamespace(page.Namespace, state); err != nil {
 		return err
 	}
 	return t.close(tx)
@@ -578,19 +597,6 @@ func (in *intake) takePage(tx *spool.Tx, page watch.Page, t *tally) error {
 
 // errRescued ends a list in the middle of which the spool was rescued: what its first pages put may be lost.
 var errRescued = errors.New("the spool was damaged while the list was taken: the list begins anew")
-
-// wasListed reports whether the namespace was ever listed to its end. A spool that was rescued from damage may have lost the
-// position, and what is missed since is news all the same, however old.
-func wasListed(tx *spool.Tx, namespace string) bool {
-	_, ok := tx.Position(namespace)
-	return ok || len(tx.Value(listedValue(namespace))) > 0
-}
-
-// listedValue names the note that a namespace was listed; the spool's names are shorter than a namespace's can be.
-func listedValue(namespace string) string {
-	sum := sha256.Sum256([]byte(namespace))
-	return fmt.Sprintf("listed-%x", sum[:8])
-}
 
 // takeOptions say when an event came, and how a list differs from the watch.
 type takeOptions struct {
@@ -765,6 +771,8 @@ type aliveSet struct {
 	bits [1 << 17]byte
 	// generation is that of the spool when the list began.
 	generation uint64
+	// bridged says that the list showed an event which outlived the time since everything was last seen; see outlived.
+	bridged bool
 }
 
 // The UID in a key is random or a hash, so its four words serve as the four hashes.

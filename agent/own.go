@@ -2,11 +2,15 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/incident"
+	"github.com/edge-eventer/edge-eventer/agent/watch"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
@@ -89,42 +93,97 @@ func (o *ownIncidents) observation(reason, message string) *incident.Observation
 // sightInterval is how often the agent looks whether the API server still shows events.
 const sightInterval = 15 * time.Second
 
-// watchSight tells an incident when the API server has shown no events for kubernetes.unreachableAfter, once per absence. It is
-// the one alert that nothing inside a dead cluster can send.
+// watchSight tells an incident when events cannot be seen for kubernetes.unreachableAfter, once per absence: of the API server, or of
+// single namespaces while others are seen. The first is the one alert that nothing inside a dead cluster can send.
 func (a *Agent) watchSight(ctx context.Context, own *ownIncidents) error {
 	if a.config.Kubernetes.UnreachableAfter == 0 {
 		return nil
 	}
-	var told time.Time
+	b := blindness{after: a.config.Kubernetes.UnreachableAfter}
 	for wait(ctx, sightInterval) == nil {
-		since, cause := a.blindSince()
-		if since.IsZero() || since.Equal(told) || time.Since(since) < a.config.Kubernetes.UnreachableAfter {
+		reason, message := b.look(time.Now(), a.failing())
+		if reason == "" {
 			continue
 		}
-		message := fmt.Sprintf("No events can be seen since %s: %s.", since.UTC().Format(time.RFC3339), cause)
-		if err := own.tell("APIServerUnreachable", message); err != nil {
-			a.logger.Error("the receivers cannot be told that the API server is away", "err", err)
+		if err := own.tell(reason, message); err != nil {
+			a.logger.Error("the receivers cannot be told that events cannot be seen", "err", err)
 			continue
 		}
-		told = since
+		b.tell()
 	}
 	return nil
 }
 
-// blindSince returns since when no namespace can be watched, and why; the zero time if one can.
-func (a *Agent) blindSince() (since time.Time, cause string) {
+// failing returns each namespace that is to be watched and its failure, nil where it is seen. Before the agent has signed in, nothing
+// is.
+func (a *Agent) failing() map[string]*watch.Failing {
+	namespaces := make(map[string]*watch.Failing)
+	for _, n := range a.seen() {
+		namespaces[n.Namespace] = n.Failing
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.watcher == nil {
-		return a.started, a.signInError
+		namespaces[""] = &watch.Failing{Since: a.started, Unseen: true, Err: errors.New(a.signInError)}
 	}
-	for _, n := range a.watcher.Status().Namespaces {
-		if n.Failing == nil || !n.Failing.Unseen {
-			return time.Time{}, ""
-		}
-		if since.IsZero() || n.Failing.Since.After(since) {
-			since, cause = n.Failing.Since, n.Failing.Err.Error()
-		}
-	}
-	return since, cause
+	return namespaces
 }
+
+// maxNamed is how many blind namespaces one message names.
+const maxNamed = 8
+
+// blindness says once of each namespace since when it cannot be seen.
+type blindness struct {
+	after time.Duration
+	// told has since when the namespaces cannot be seen of which that was told, and told[everywhere] the same of all together.
+	told map[string]time.Time
+	// next becomes told once the receivers were.
+	next map[string]time.Time
+}
+
+// everywhere stands for all namespaces together. None has this name.
+const everywhere = "*"
+
+// look returns what is to be told now; an empty reason stands for nothing.
+func (b *blindness) look(now time.Time, namespaces map[string]*watch.Failing) (reason, message string) {
+	blind := make(map[string]time.Time)
+	var since time.Time
+	var cause error
+	for name, f := range namespaces {
+		if f == nil || !f.Unseen {
+			continue
+		}
+		blind[name] = f.Since
+		if f.Since.After(since) {
+			since, cause = f.Since, f.Err
+		}
+	}
+	if len(blind) > 0 && len(blind) == len(namespaces) {
+		blind[everywhere] = since
+		b.next = blind
+		if now.Sub(since) < b.after || b.told[everywhere].Equal(since) {
+			return "", ""
+		}
+		return "APIServerUnreachable", fmt.Sprintf("No events can be seen since %s: %v.", since.UTC().Format(time.RFC3339), cause)
+	}
+	maps.DeleteFunc(blind, func(_ string, since time.Time) bool { return now.Sub(since) < b.after })
+	maps.DeleteFunc(b.told, func(name string, _ time.Time) bool { _, still := blind[name]; return !still })
+	b.next = blind
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(blind)) {
+		if !b.told[name].Equal(blind[name]) {
+			lines = append(lines, fmt.Sprintf("%s since %s: %v", name, blind[name].UTC().Format(time.RFC3339), namespaces[name].Err))
+		}
+	}
+	if len(lines) == 0 {
+		return "", ""
+	}
+	more := ""
+	if n := len(lines) - maxNamed; n > 0 {
+		lines, more = lines[:maxNamed], fmt.Sprintf("; and %d more", n)
+	}
+	return "NamespaceUnreachable", fmt.Sprintf("No events of these namespaces can be seen, while others are: %s%s.", strings.Join(lines, "; "), more)
+}
+
+// tell notes that what look returned was told.
+func (b *blindness) tell() { b.told = b.next }

@@ -119,6 +119,7 @@ func (d *decoder) checkKubernetes(k *Kubernetes) {
 	if k.UnreachableAfter != 0 {
 		d.between("kubernetes.unreachableAfter", k.UnreachableAfter, 30*time.Second, day, ", or 0 for never")
 	}
+	d.between("kubernetes.eventTTL", k.EventTTL, time.Minute, 30*day, "")
 	d.between("kubernetes.startupLookback", k.StartupLookback, 0, 30*day, "")
 }
 

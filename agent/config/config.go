@@ -42,6 +42,8 @@ type Kubernetes struct {
 	Namespaces []string `yaml:"namespaces"`
 	// UnreachableAfter is how long the API server is away before that is an incident of its own. Default: 5m; 0: never.
 	UnreachableAfter time.Duration `yaml:"unreachableAfter"`
+	// EventTTL is the API server's --event-ttl: how long it keeps an event that nobody touches. Default: 1h.
+	EventTTL time.Duration `yaml:"eventTTL"`
 	// StartupLookback is how old an event may be to be news at the very first start. Default: 1h.
 	StartupLookback time.Duration `yaml:"startupLookback"`
 }
@@ -199,6 +201,7 @@ func Default() *Config {
 		Language: "en",
 		Kubernetes: Kubernetes{
 			UnreachableAfter: 5 * time.Minute,
+			EventTTL:         time.Hour,
 			StartupLookback:  time.Hour,
 		},
 		Spool: Spool{

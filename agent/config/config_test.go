@@ -270,6 +270,7 @@ func TestEveryValueArrives(t *testing.T) {
 	want.Cluster, want.Timezone, want.Language = "ship-7", "Asia/Shanghai", "zh"
 	want.Kubernetes = config.Kubernetes{
 		Kubeconfig: "/etc/rancher/k3s/k3s.yaml", Namespaces: []string{"shop", "42"}, StartupLookback: 90 * time.Second,
+		EventTTL: 24 * time.Hour,
 	}
 	want.Filter = []filter.Rule{
 		{Keep: &filter.Match{Kind: "Node"}},

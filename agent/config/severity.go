@@ -40,7 +40,7 @@ func CriticalReasons() []string {
 		"NodeHasDiskPressure", "NodeHasInsufficientMemory", "NodeHasInsufficientPID",
 
 		// The agent's own sight: nothing is seen while the API server is away, and events may be lost with a damaged spool.
-		"APIServerUnreachable", "SpoolDamaged",
+		"APIServerUnreachable", "NamespaceUnreachable", "SpoolDamaged",
 	}
 }
 

@@ -217,6 +217,9 @@ func (c *client) get(ctx context.Context, namespace string, query url.Values) (*
 		return nil, err
 	}
 	a.body = response.Body
+	if date, err := http.ParseTime(response.Header.Get("Date")); err == nil {
+		a.date = date
+	}
 	if response.StatusCode != http.StatusOK {
 		defer a.close()
 		return nil, a.refusal(response)
@@ -231,6 +234,8 @@ type answer struct {
 	watchdog *time.Timer
 	stall    time.Duration
 	body     io.ReadCloser
+	// date is the API server's clock when it began to answer; the zero time where it did not say.
+	date time.Time
 	// endless is set for a watch, which is silent while nothing happens.
 	endless bool
 }

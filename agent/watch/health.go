@@ -39,6 +39,9 @@ type NamespaceStatus struct {
 	LastEvent time.Time
 	// LastList is when a list was last complete.
 	LastList time.Time
+	// Seen is up to when everything that the namespace showed was given to the sink, as far as is known: an open watch that
+	// works sees all, unless the sink holds it back.
+	Seen time.Time
 	// LastAnswer is when the API server last showed anything: a page, the start of a watch, a frame.
 	LastAnswer time.Time
 
@@ -70,7 +73,10 @@ type Failing struct {
 
 var (
 	errStalled = errors.New("no byte arrived for too long")
-	errOverdue = errors.New("the API server did not end the request in time")
+	// errHeldBack: the sink took a change only after a long time. What the connection holds by then is as old, and says nothing of
+	// what is; so the watch is opened again at its position.
+	errHeldBack = errors.New("the sink held the watch back")
+	errOverdue  = errors.New("the API server did not end the request in time")
 	// errClosedAtOnce: a 200 that ends at once without a frame is how some API servers answer a position that is too old
 	// (kubernetes/kubernetes#104171).
 	errClosedAtOnce = errors.New("the watch was closed at once without a word")
@@ -141,6 +147,8 @@ type health struct {
 	s    NamespaceStatus
 	step step
 	told bool
+	// open is set while a watch is open that works, and held while the sink has a change in hand.
+	open, held bool
 }
 
 func newHealth(namespace string, logger *slog.Logger) *health {
@@ -153,12 +161,62 @@ func newHealth(namespace string, logger *slog.Logger) *health {
 func (h *health) status() NamespaceStatus {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.look()
 	s := h.s
 	if s.Failing != nil {
 		failing := *s.Failing
 		s.Failing = &failing
 	}
 	return s
+}
+
+// look moves Seen to now where an open watch says so. The caller holds mu.
+func (h *health) look() {
+	if h.open && !h.held && h.s.State == StateWatching {
+		h.s.Seen = time.Now()
+	}
+}
+
+// seen notes up to when everything was shown, and returns it.
+func (h *health) seen() time.Time { return h.status().Seen }
+
+// listed notes that a list which was asked for at the given time is complete.
+func (h *health) listed(at time.Time) {
+	h.note(func(s *NamespaceStatus) {
+		s.Lists++
+		s.LastList = time.Now()
+		s.Seen = at
+	})
+}
+
+// holds notes that the sink has a change in hand that came at the given time, which proves that the watch works; the zero time
+// that it has it no more.
+func (h *health) holds(arrived time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.held = !arrived.IsZero()
+	if h.held {
+		h.s.Seen, h.open = arrived, true
+	}
+}
+
+// opened notes that a watch that works is open.
+func (h *health) opened() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.open = true
+}
+
+// closed notes the end of a watch. Where it broke off, it may have been blind for as long as that takes to notice.
+func (h *health) closed(blind time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.open && !h.held {
+		if at := time.Now().Add(-blind); at.After(h.s.Seen) {
+			h.s.Seen = at
+		}
+	}
+	h.open, h.held = false, false
 }
 
 // note changes the counters.
@@ -172,6 +230,7 @@ func (h *health) set(state State) {
 	h.note(func(s *NamespaceStatus) {
 		if s.State != state {
 			s.State, s.Since = state, time.Now()
+			h.open, h.held = false, false
 		}
 	})
 }

@@ -221,7 +221,7 @@ func (l *loop) catchUp(ctx context.Context) error {
 
 // list shows all events to the sink, page by page.
 func (l *loop) list(ctx context.Context) error {
-	p := pager{loop: l, page: Page{Namespace: l.namespace, First: true}}
+	p := pager{loop: l, page: Page{Namespace: l.namespace, First: true, At: time.Now(), Seen: l.health.seen()}}
 	for tries := 1; ; {
 		err := p.next(ctx)
 		if err == nil && p.token == "" {
@@ -254,10 +254,7 @@ func (l *loop) list(ctx context.Context) error {
 	}
 	l.expired = 0
 	l.position, l.mustList = p.page.ResourceVersion, false
-	l.health.note(func(s *NamespaceStatus) {
-		s.Lists++
-		s.LastList = time.Now()
-	})
+	l.health.listed(p.page.At)
 	return nil
 }
 
@@ -315,7 +312,7 @@ func (p *pager) next(ctx context.Context) error {
 func (p *pager) give(ctx context.Context, meta listMeta, last bool) error {
 	l := p.loop
 	if p.page.First {
-		p.page.ResourceVersion = meta.ResourceVersion
+		p.page.ResourceVersion, p.page.Date = meta.ResourceVersion, meta.date
 		p.page.Replaced = l.position != "" && wentBack(meta.ResourceVersion, l.position)
 	}
 	p.page.Last = last
@@ -340,7 +337,12 @@ func (l *loop) page(ctx context.Context, query url.Values, each func(meta listMe
 		return listMeta{}, err
 	}
 	defer a.close()
-	return newScanner(a).list(each)
+	meta, err := newScanner(a).list(func(meta listMeta, item raw) error {
+		meta.date = a.date
+		return each(meta, item)
+	})
+	meta.date = a.date
+	return meta, err
 }
 
 // skip counts and logs an event that cannot be read: it does not hold up the others, and the sink counts it as lost.
@@ -375,12 +377,23 @@ func (l *loop) watch(ctx context.Context) error {
 		s.LastAnswer = opened
 	})
 	// A watch works when it is open for a while, or shows something.
-	works := time.AfterFunc(l.timing.short, l.health.healthy)
+	works := time.AfterFunc(l.timing.short, func() {
+		l.health.healthy()
+		l.health.opened()
+	})
 	defer works.Stop()
 
 	before := l.position
 	err = l.frames(ctx, newScanner(a))
 	lasted := time.Since(opened)
+	if err == nil {
+		l.health.closed(0)
+	} else {
+		l.health.closed(l.timing.stall)
+	}
+	if errors.Is(err, errHeldBack) {
+		err = nil
+	}
 	if lasted >= l.timing.short || l.position != before {
 		l.health.healthy()
 		l.backoff.Reset()
@@ -438,6 +451,7 @@ func (l *loop) frame(ctx context.Context, data raw) error {
 	case "BOOKMARK":
 		// It shows no event, so the sink, which would have to write for it, is not told.
 		l.moveTo(f.Object.Metadata.ResourceVersion)
+		l.health.opened()
 		return nil
 	case "ERROR":
 		var f struct {
@@ -455,12 +469,17 @@ func (l *loop) frame(ctx context.Context, data raw) error {
 
 // change shows a change to the sink.
 func (l *loop) change(ctx context.Context, c Change) error {
-	c.Namespace = l.namespace
+	c.Namespace, c.At = l.namespace, time.Now()
+	l.health.holds(c.At)
 	if err := l.sink.Watched(ctx, c); err != nil {
 		return &sinkError{err}
 	}
 	l.moveTo(c.Event.ResourceVersion)
 	l.health.note(func(s *NamespaceStatus) { s.LastEvent = time.Now() })
+	if time.Since(c.At) > l.timing.stall {
+		return errHeldBack
+	}
+	l.health.holds(time.Time{})
 	return nil
 }
 

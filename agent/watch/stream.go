@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"time"
 	"unicode/utf8"
 )
 
@@ -234,6 +235,9 @@ func decodedSize(code rune) int {
 type listMeta struct {
 	ResourceVersion string `json:"resourceVersion"`
 	Continue        string `json:"continue"`
+
+	// date is the API server's clock.
+	date time.Time
 }
 
 // list reads an EventList and calls each for every item with what is known of the list so far. The API server writes metadata

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/edge-eventer/edge-eventer/notify"
 )
@@ -41,6 +42,12 @@ type Page struct {
 	Last bool
 	// ResourceVersion is the one of the whole list: a watch from here misses nothing that the list did not show.
 	ResourceVersion string
+	// At is when the first page of the list was asked for: the list shows what there was then, or later. Date is the API server's
+	// own clock when it answered; the zero time where it did not say.
+	At, Date time.Time
+	// Seen is up to when everything was shown before this list, by the clock that cannot be set; the zero time where this is
+	// the first list since the start.
+	Seen time.Time
 	// Replaced says that the resourceVersions of the datastore went backwards: it was set up anew or restored, and
 	// the ones seen before are of another history.
 	Replaced bool
@@ -50,6 +57,8 @@ type Page struct {
 type Change struct {
 	// Namespace is the one that is watched; "" is all. The event's own is in Event.
 	Namespace string
+	// At is when the change arrived. The sink may take it later.
+	At time.Time
 	// Deleted says that the event is gone, usually because its time to live was over.
 	Deleted bool
 	// Unreadable says that the event is too large or no event: nothing can be told of it but that it was there. Only the

@@ -657,3 +657,84 @@ func TestListThatBreaksOffAfterAPartWasGivenBeginsAnew(t *testing.T) {
 		stop()
 	})
 }
+
+// TestAQuietWatchProvesSightAndAHeldBackOneDoesNot: an open watch sees everything although nothing happens. One that the sink held
+// back for hours has an old answer in its connection, and is opened again at its position.
+func TestAQuietWatchProvesSightAndAHeldBackOneDoesNot(t *testing.T) {
+	for _, held := range []bool{false, true} {
+		t.Run(fmt.Sprintf("held=%t", held), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server, sink := newFakeServer(), newLedgerSink()
+				server.put("a")
+				var blocked, compacted atomic.Bool
+				sink.onWatched = func(Change) error {
+					if held && blocked.CompareAndSwap(false, true) {
+						<-time.After(5 * time.Hour)
+					}
+					return nil
+				}
+				w, stop := start(t, server, sink, Options{})
+				after(time.Minute)
+				server.put("b")
+				arrived := time.Now()
+				synctest.Wait()
+				server.compact()
+				server.put(names("meanwhile", 3)...)
+				after(3 * time.Minute)
+				if seen := w.Status().Namespaces[0].Seen; seen.Equal(arrived) != held {
+					t.Errorf("seen until %s, the last change came at %s", seen, arrived)
+				}
+				server.setFault(func(r fakeRequest) *http.Response {
+					if compacted.CompareAndSwap(false, true) {
+						server.compact()
+					}
+					return nil
+				})
+				after(6 * time.Hour)
+				wantOnce(t, server, sink)
+				_, pages, _ := sink.snapshot()
+				if len(pages) < 2 {
+					t.Fatalf("%d pages: it was not listed again", len(pages))
+				}
+				if !pages[0].Seen.IsZero() {
+					t.Errorf("seen until %s before the first list", pages[0].Seen)
+				}
+				away := pages[1].At.Sub(pages[1].Seen)
+				if held != (away > 4*time.Hour) || !held && away > 2*time.Minute {
+					t.Errorf("the list bridges %s", away)
+				}
+				stop()
+			})
+		})
+	}
+}
+
+// TestABlindWatchProvesNoSight: neither one that is refused, nor one that closes at once, nor one that broke off.
+func TestABlindWatchProvesNoSight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, sink := newFakeServer(), newLedgerSink()
+		server.put("a")
+		w, stop := start(t, server, sink, Options{})
+		after(time.Minute)
+		for _, answer := range []func() *http.Response{
+			refused, func() *http.Response { return answerStatus(403, "Forbidden", "no", "") },
+			func() *http.Response { return answer200("<html>") },
+		} {
+			before := time.Now()
+			server.setFault(func(fakeRequest) *http.Response { return answer() })
+			server.mu.Lock()
+			server.wake()
+			server.mu.Unlock()
+			after(2 * time.Hour)
+			if seen := w.Status().Namespaces[0].Seen; seen.Sub(before) > time.Hour+time.Minute {
+				t.Errorf("seen %s into a blindness of two hours, of which the open watch bridges one at most", seen.Sub(before))
+			}
+			server.setFault(nil)
+			after(5 * time.Minute)
+			if seen := w.Status().Namespaces[0].Seen; time.Since(seen) > time.Second {
+				t.Errorf("seen until %s ago with an open watch", time.Since(seen))
+			}
+		}
+		stop()
+	})
+}
