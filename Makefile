@@ -34,6 +34,10 @@ demo: build ## make run, with a page on 127.0.0.1:8090 that shows the alerts as 
 test: ## everything that CI runs
 	@scripts/test
 
+.PHONY: check
+check: tools-go ## format, vet, lint and unit tests of the packages that you changed: before each commit
+	@scripts/check
+
 .PHONY: cross
 cross: tools-go ## the agent for linux/amd64, linux/arm64 and linux/arm/v7, at bin/edge-eventer-ARCH
 	@GOOS=linux GOARCH=amd64 $(GOBUILD) -o bin/edge-eventer-amd64 ./cmd/edge-eventer
