@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -52,6 +53,8 @@ type options struct {
 	network bool
 	small   bool
 	keep    bool
+	// without names the kinds of weather that are left out.
+	without string
 }
 
 // maxBytes is the bound of the spool.
@@ -60,6 +63,11 @@ func (o *options) maxBytes() int64 {
 		return smallBytes
 	}
 	return usualBytes
+}
+
+// leavesOut reports whether a kind of weather is not wanted.
+func (o *options) leavesOut(kind string) bool {
+	return slices.Contains(strings.Split(o.without, ","), kind)
 }
 
 func (o *options) scale() int {
@@ -79,7 +87,14 @@ func main() {
 	flags.BoolVar(&o.network, "network", false, "give the agent a network whose routes change: only in a network namespace of its own")
 	flags.BoolVar(&o.small, "small", false, "a spool of 1 MiB and a tenth of the events, of which many are long")
 	flags.BoolVar(&o.keep, "keep", false, "keep the logs when nothing was found")
+	flags.StringVar(&o.without, "without", "", "kinds of weather that are left out, with commas: "+strings.Join(kinds(), ", "))
 	_ = flags.Parse(os.Args[1:])
+	for kind := range strings.SplitSeq(o.without, ",") {
+		if kind != "" && !slices.Contains(kinds(), kind) {
+			fmt.Fprintf(os.Stderr, "soak: -without takes %s, not %q\n", strings.Join(kinds(), ", "), kind)
+			os.Exit(2)
+		}
+	}
 	if o.seed == 0 {
 		o.seed = rand.Uint64()
 	}
@@ -123,7 +138,7 @@ func soak(s *stage.Stage, o *options) error {
 	weather, cancel := context.WithTimeout(s.Context(), time.Duration(o.minutes*float64(time.Minute)))
 	defer cancel()
 	go minutely(s.Context(), sky)
-	sky.blow(weather, o.seed)
+	sky.blow(weather, o)
 	if s.Context().Err() != nil {
 		return s.Context().Err()
 	}
@@ -222,6 +237,9 @@ func (s *sky) gather(o *options, dir string) (err error) {
 		s.wires = append(s.wires, w)
 	}
 	s.rain, err = newRain(s.book, s.cluster.Server, s.cluster.AdminKubeconfig, rand.New(rand.NewPCG(o.seed, 101)), o.scale())
+	if err == nil && o.leavesOut(stuckKind) {
+		s.rain.stuck = maxStuck
+	}
 	return err
 }
 

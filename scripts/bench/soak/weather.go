@@ -60,17 +60,26 @@ func spell(ctx context.Context, d time.Duration) bool {
 }
 
 // blow runs all lanes until ctx ends, and leaves a clear sky.
-func (s *sky) blow(ctx context.Context, seed uint64) {
+func (s *sky) blow(ctx context.Context, o *options) {
 	lanes := []func(context.Context, *rand.Rand){
 		s.rains, s.links, s.receivers, s.servers, s.agents, s.disks, s.clocks, s.denials, s.damages, s.routes, s.floods,
 	}
 	var running sync.WaitGroup
 	running.Go(func() { s.rain.drain(ctx) })
 	for i, lane := range lanes {
-		running.Go(func() { lane(ctx, rand.New(rand.NewPCG(seed, uint64(i+1)))) })
+		if !o.leavesOut(kinds()[i]) {
+			running.Go(func() { lane(ctx, rand.New(rand.NewPCG(o.seed, uint64(i+1)))) })
+		}
 	}
 	running.Wait()
 }
+
+// kinds are the names of the lanes, and of the messages that are refused in unknown words.
+func kinds() []string {
+	return []string{"rain", "links", "receivers", "servers", "agents", "disks", "clocks", "denials", "damages", "routes", "floods", stuckKind}
+}
+
+const stuckKind = "stuck"
 
 // rains makes bursts, drizzle, repeats and quiet, and now and then a storm: more than the spool can hold, over a dead link.
 func (s *sky) rains(ctx context.Context, r *rand.Rand) {
