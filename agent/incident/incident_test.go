@@ -1,13 +1,13 @@
 package incident
 
 import (
-	"math/rand/v2"
 	"strconv"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/edge-eventer/edge-eventer/internal/seed"
 	"github.com/edge-eventer/edge-eventer/notify"
 )
 
@@ -255,9 +255,7 @@ func TestIDChangesWithTheContentAndNotWithTheTry(t *testing.T) {
 
 // TestNoObservationIsForgotten folds and tells at random, with a clock that jumps, and compares the sums.
 func TestNoObservationIsForgotten(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := seed.New(t)
 	for range 200 {
 		var in *Incident
 		var taken, told uint64

@@ -6,17 +6,19 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/edge-eventer/edge-eventer/internal/seed"
 )
 
 // day returns the samples of 24 hours of a busy agent, with counters that begin again in the middle of it.
-func day() *History {
+func day(random *rand.Rand) *History {
 	h := new(History)
 	now := time.Unix(1_790_000_000, 0)
 	s := Sample{Watch: "up", Link: "up"}
 	for i := range maxSamples {
 		s.At = now.Add(time.Duration(i-maxSamples) * Step)
-		s.Warning, s.Critical, s.Bytes = s.Warning+rand.Uint64N(500), s.Critical+rand.Uint64N(10), s.Bytes+rand.Int64N(50_000)
-		s.Untold, s.Link = rand.Uint64N(2000), []string{"up", "down", "unknown"}[i%3]
+		s.Warning, s.Critical, s.Bytes = s.Warning+random.Uint64N(500), s.Critical+random.Uint64N(10), s.Bytes+random.Int64N(50_000)
+		s.Untold, s.Link = random.Uint64N(2000), []string{"up", "down", "unknown"}[i%3]
 		if i == maxSamples/2 {
 			s.Warning, s.Critical, s.Bytes, s.Watch = 0, 0, 0, "down"
 		}
@@ -26,7 +28,7 @@ func day() *History {
 }
 
 func TestHistoryOfADayComesBack(t *testing.T) {
-	before := day()
+	before := day(seed.New(t))
 	data := before.Save(4 << 10)
 	t.Logf("a busy day takes %d bytes", len(data))
 	after := new(History)
@@ -50,7 +52,7 @@ func TestHistoryOfADayComesBack(t *testing.T) {
 }
 
 func TestHistoryThatNeedsTooMuchForgetsItsOldest(t *testing.T) {
-	before := day()
+	before := day(seed.New(t))
 	data := before.Save(1000)
 	after := new(History)
 	if err := after.Load(data); err != nil {
@@ -63,11 +65,12 @@ func TestHistoryThatNeedsTooMuchForgetsItsOldest(t *testing.T) {
 }
 
 func TestDamagedHistoryIsRefusedWhole(t *testing.T) {
-	data := day().Save(4 << 10)
+	random := seed.New(t)
+	data := day(random).Save(4 << 10)
 	for range 2000 {
-		damaged := append([]byte(nil), data[:rand.IntN(len(data))]...)
+		damaged := append([]byte(nil), data[:random.IntN(len(data))]...)
 		if len(damaged) > 0 {
-			damaged[rand.IntN(len(damaged))] ^= byte(1 + rand.IntN(255))
+			damaged[random.IntN(len(damaged))] ^= byte(1 + random.IntN(255))
 		}
 		h := new(History)
 		err := h.Load(damaged)
@@ -78,7 +81,7 @@ func TestDamagedHistoryIsRefusedWhole(t *testing.T) {
 }
 
 func BenchmarkSaveHistory(b *testing.B) {
-	h := day()
+	h := day(seed.New(b))
 	b.ReportAllocs()
 	for b.Loop() {
 		h.Save(4 << 10)
@@ -87,7 +90,7 @@ func BenchmarkSaveHistory(b *testing.B) {
 
 // FuzzLoadHistory: whatever is stored, loading it neither panics nor keeps more than a day, and what was loaded can be stored.
 func FuzzLoadHistory(f *testing.F) {
-	f.Add(day().Save(4 << 10))
+	f.Add(day(seed.New(f)).Save(4 << 10))
 	f.Add([]byte{version, 1, 2, 3, 4, 5, 0x21})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		h := new(History)

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -22,6 +21,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/clustertest"
+	"github.com/edge-eventer/edge-eventer/internal/seed"
 )
 
 // buildAgent builds the agent as it is shipped: without the race detector, whose memory would hide the agent's own.
@@ -347,12 +347,10 @@ func fromEnvironment(t *testing.T, name string, otherwise uint64) uint64 {
 }
 
 // TestKilledAgentLosesNothing kills the agent at random points under load, while events are made, patched and delivered.
-// AGENT_KILLS and AGENT_SEED in the environment give its long form.
+// AGENT_KILLS in the environment gives its long form.
 func TestKilledAgentLosesNothing(t *testing.T) {
-	seed := fromEnvironment(t, "AGENT_SEED", rand.Uint64())
 	kills := int(fromEnvironment(t, "AGENT_KILLS", 12))
-	t.Logf("AGENT_SEED=%d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := seed.New(t)
 	cluster := clustertest.Shared(t)
 	a := newArchive(t)
 	config := writeConfig(t, cluster.AgentKubeconfig, a.URL, "")

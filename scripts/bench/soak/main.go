@@ -324,7 +324,7 @@ type configuration struct {
 // text has short times instead of hours: what is counted does not depend on them.
 func (c *configuration) text(name string) string {
 	return fmt.Sprintf(`cluster: %s
-kubernetes: {kubeconfig: %q, namespaces: [%s], unreachableAfter: %s}
+kubernetes: {kubeconfig: %q, namespaces: [%s], unreachableAfter: %s, eventTTL: %s}
 spool: {path: %q, maxBytes: %d, commitInterval: 300ms}
 server: {listen: %q}
 notify: {groupWait: 300ms, groupInterval: 2s, repeatInterval: 8s, resolveAfter: 12s, timeout: %s, maxBackoff: 3s}
@@ -332,7 +332,7 @@ receivers:
   - {name: archive, type: webhook, url: "http://%s/archive", gzip: true, success: {json: {ok: true}}}
   - {name: alerts, type: webhook, url: "https://%s/alerts", tls: {caFile: %q}, fold: incident, success: {json: {ok: true}}}
   - {name: chat, type: feishu, url: "http://%s%s", secret: %s}
-`, name, c.kubeconfig, strings.Join(namespaces(), ", "), unreachableAfter, c.spool, c.maxBytes, c.listen, timeout,
+`, name, c.kubeconfig, strings.Join(namespaces(), ", "), unreachableAfter, eventTTL, c.spool, c.maxBytes, c.listen, timeout,
 		c.plain, c.tls, c.authority, c.plain, chatPath, chatSecret)
 }
 
