@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -76,9 +77,23 @@ type delivery struct {
 	// putBack is set from when clock was found put back until what it held is corrected.
 	clock   wallClock
 	putBack bool
-	// form and batch narrow the next message after a bad payload, until the incident that spoils it is found.
-	form  notify.Form
-	alone int
+	// form is that of the next message; Simple where the richer one of an incident on its own was refused.
+	form   notify.Form
+	narrow narrowing
+	asides asides
+	// tried says that the last message was of what is set aside: others go next.
+	tried bool
+	// blameAt is from how many failures in a row on a message is suspected again, and mayAccuse how many are then, after as many were
+	// suspected as it takes to blame the receiver; 0: maxTries and maxAccused.
+	blameAt, mayAccuse int
+	// doubted says that a part of a message was taken after the whole failed, and the next message is the rest as a whole.
+	doubted bool
+	// cleared is the group that was set aside last and took a message since: of those that fail now, the message is at fault.
+	cleared string
+	// awaySince is when a receiver could no longer be reached that takes messages again, until a digest has said so.
+	awaySince time.Time
+	// asked says that an operator wants everything tried at once.
+	asked atomic.Bool
 	// digest is the one that is being sent; nil: none is.
 	digest *digest
 	// notBefore is until when the receiver asked to be left alone. Neither a link that changed nor news cuts that short.
@@ -123,6 +138,9 @@ type DeliveryStatus struct {
 	LastError string
 	// LastDelivered is when the receiver last confirmed a message.
 	LastDelivered time.Time
+	// Aside is what fails alone while others are taken, the oldest first, and AsideCount how much that is in all.
+	Aside      []Aside
+	AsideCount int
 	// MuteOnLosses says that the last message had losses to tell and no place for them: a body whose templates leave out the message.
 	MuteOnLosses bool
 	// Attempts counts by outcome: ok, retry, bad_payload, bad_target.
@@ -144,6 +162,9 @@ func (d *delivery) run(ctx context.Context) error {
 
 	var reading trouble
 	for {
+		if d.asked.Swap(false) {
+			d.asides.again(time.Now())
+		}
 		b, err := d.look(time.Now())
 		pause := time.Until(b.next)
 		switch {
@@ -195,6 +216,10 @@ type waiting struct {
 	digest      *digest
 	wantsDigest bool
 	losses      []spool.Loss
+	// trial says that the incidents are set aside and tried on their own, in the given form; trialGroup is the group that is tried.
+	trial      bool
+	trialGroup string
+	form       notify.Form
 	// over are the keys of incidents that can be forgotten, resolved those incidents where the receiver is told of them.
 	over     [][]byte
 	resolved []*incident.Incident
@@ -223,66 +248,20 @@ func (d *delivery) look(now time.Time) (waiting, error) {
 	return d.peek(now)
 }
 
-// peek reads what is due. Incidents that were never told and are due within groupWait go along: companions share one
-// message. What it returns is bounded by the receiver's batch limits.
+// peek reads what is due, or what is to be tried of what fails alone. What it returns is bounded by the receiver's batch limits.
 func (d *delivery) peek(now time.Time) (waiting, error) {
-	w := waiting{next: now.Add(idleWait)}
+	w := waiting{next: now.Add(idleWait), form: d.form}
 	level := d.level()
 	if pause := d.frugalPause(level, now); pause > 0 {
 		w.next = now.Add(min(pause, idleWait))
 		return w, nil
 	}
-	limits := d.receiver.Limits()
-	most, skip := limits.Batch, 0
-	if d.alone > 0 {
-		most = 1
-	}
-	if d.refused >= maxRefused {
-		// Each probe tries another message, for it may be the first one that is bad.
-		most, skip = 1, d.trouble.failures%maxSkip
-	}
-	var due, stranded bool
-	var size int64
+	var stranded bool
 	err := d.spool.View(func(tx *spool.Tx) error {
 		q := tx.Queue(d.name)
 		w.losses = q.UntoldLosses()
-		if limits.Digest && !d.policy.PerEvent && d.digest == nil && d.alone == 0 && d.refused == 0 && level != budget.CriticalOnly && d.digestDue(q, now, level) {
-			w.wantsDigest = true
-			return nil
-		}
-		if d.digest != nil {
-			w.digest, w.incidents = d.digest, d.digest.rows
-			return nil
-		}
-		for record := range q.Due(now.Add(idleWait)) {
-			if record.Due.After(now) && (!due || record.Due.After(now.Add(d.policy.GroupWait))) {
-				w.next = record.Due
-				break
-			}
-			in, err := incident.Decode(record.Body)
-			if err != nil {
-				return fmt.Errorf("decode record %x: %w", record.Key, err)
-			}
-			switch {
-			case d.policy.Over(in, now):
-				if len(w.over) < maxOver {
-					w.over = append(w.over, bytes.Clone(record.Key))
-					if d.sendResolved {
-						w.resolved = append(w.resolved, in)
-					}
-				}
-				continue
-			case in.Untold() == 0, record.Due.After(now) && !in.ToldAt.IsZero():
-				continue
-			case level == budget.CriticalOnly && d.severityOf(in) != notify.Critical:
-				continue
-			}
-			size += int64(len(record.Body))
-			if len(w.incidents) > skip && (len(w.incidents) >= most+skip || size > limits.BatchBytes) {
-				break
-			}
-			due = due || !record.Due.After(now)
-			w.incidents = append(w.incidents, told{bytes.Clone(record.Key), in, d.severityOf(in)})
+		if err := d.choose(q, &w, now, level); err != nil {
+			return err
 		}
 		last, ok := q.LastDue()
 		stranded = ok && last.After(now.Add(d.policy.Longest()+time.Minute))
@@ -291,21 +270,214 @@ func (d *delivery) peek(now time.Time) (waiting, error) {
 	if err != nil {
 		return w, fmt.Errorf("read queue: %w", err)
 	}
-	if stranded {
-		w.next = now
+	if stranded && d.digest == nil {
+		w = waiting{next: now}
 		return w, d.rebase()
 	}
-	if w.digest != nil || w.wantsDigest {
-		return w, nil
-	}
-	w.incidents = w.incidents[min(skip, max(0, len(w.incidents)-1)):]
-	if !limits.OldestFirst {
-		slices.SortStableFunc(w.incidents, worstAndNewestFirst)
-	}
-	if len(w.incidents) == 0 && len(w.over) >= maxOver {
+	if len(w.incidents) == 0 && !w.wantsDigest && len(w.over) >= maxOver {
 		return w, d.forget(w.over)
 	}
 	return w, nil
+}
+
+// choose decides what the next message tells: the next part of a digest, what a message that failed is narrowed down to, what is set
+// aside and due again, or the rest of the queue.
+func (d *delivery) choose(q *spool.Queue, w *waiting, now time.Time, level budget.Level) error {
+	if d.digest != nil {
+		w.digest, w.incidents = d.digest, d.digest.rows
+		return nil
+	}
+	if d.narrow.active() {
+		if err := d.readSuspects(q, w, level); err != nil || len(w.incidents) > 0 {
+			return err
+		}
+		d.form, w.form = notify.Full, notify.Full
+	}
+	if !d.tried && d.trouble.failures == 0 {
+		if err := d.readAside(q, w, now, level); err != nil || len(w.incidents) > 0 {
+			return err
+		}
+	}
+	if d.receiver.Limits().Digest && !d.policy.PerEvent && d.refused == 0 && level != budget.CriticalOnly && d.digestDue(q, now, level) {
+		w.wantsDigest = true
+		return nil
+	}
+	if err := d.readDue(q, w, now, level); err != nil || len(w.incidents) > 0 {
+		return err
+	}
+	if d.asides.accused() > 0 {
+		// Nothing is there to try in its place.
+		d.asides.acquit()
+		if err := d.readDue(q, w, now, level); err != nil || len(w.incidents) > 0 {
+			return err
+		}
+	}
+	return d.readAside(q, w, now, level)
+}
+
+// readDue reads from the queue in the order of due times, without what is set aside. Incidents that were never told and are due within
+// groupWait go along: companions share one message.
+func (d *delivery) readDue(q *spool.Queue, w *waiting, now time.Time, level budget.Level) error {
+	limits := d.receiver.Limits()
+	most, skip := limits.Batch, 0
+	switch {
+	case w.trialGroup != "":
+		// Each trial is of another message, for it may be the first one that is bad.
+		most, skip = 1, d.asides.all[asideKey{true, w.trialGroup}].tries%maxSkip
+	case d.refused >= maxRefused:
+		most, skip = 1, d.trouble.failures%maxSkip
+	}
+	var due bool
+	var size int64
+	w.over, w.resolved, w.next = nil, nil, now.Add(idleWait)
+	for record := range q.Due(now.Add(idleWait)) {
+		if record.Due.After(now) && (!due || record.Due.After(now.Add(d.policy.GroupWait))) {
+			w.next = record.Due
+			break
+		}
+		if d.asides.holds(record.Key) {
+			continue
+		}
+		in, err := incident.Decode(record.Body)
+		if err != nil {
+			return fmt.Errorf("decode record %x: %w", record.Key, err)
+		}
+		switch {
+		case d.policy.Over(in, now):
+			if len(w.over) < maxOver {
+				w.over = append(w.over, bytes.Clone(record.Key))
+				if d.sendResolved {
+					w.resolved = append(w.resolved, in)
+				}
+			}
+			continue
+		case in.Untold() == 0, record.Due.After(now) && !in.ToldAt.IsZero():
+			continue
+		case level == budget.CriticalOnly && d.severityOf(in) != notify.Critical:
+			continue
+		case w.trialGroup != "":
+			if d.groupOf(in) != w.trialGroup {
+				continue
+			}
+		case d.asides.holdsGroup(func() string { return d.groupOf(in) }):
+			continue
+		}
+		size += int64(len(record.Body))
+		if len(w.incidents) > skip && (len(w.incidents) >= most+skip || size > limits.BatchBytes) {
+			break
+		}
+		due = due || !record.Due.After(now)
+		w.incidents = append(w.incidents, told{bytes.Clone(record.Key), in, d.severityOf(in)})
+	}
+	w.incidents = w.incidents[min(skip, max(0, len(w.incidents)-1)):]
+	w.sort(d.receiver.Limits())
+	return nil
+}
+
+// sort puts the incidents into the order in which the receiver wants them.
+func (w *waiting) sort(limits notify.Limits) {
+	if !limits.OldestFirst {
+		slices.SortStableFunc(w.incidents, worstAndNewestFirst)
+	}
+}
+
+// groupOf returns the place within the receiver that the incident goes to, empty where it has one only.
+func (d *delivery) groupOf(in *incident.Incident) string {
+	grouper, ok := d.receiver.(notify.Grouper)
+	if !ok {
+		return ""
+	}
+	alert := in.Alert(d.policy, d.cluster, d.severityOf(in))
+	return grouper.Group(&alert)
+}
+
+// readSuspects reads the first incidents of a message that failed. Those that are gone or were told are no suspects any more.
+func (d *delivery) readSuspects(q *spool.Queue, w *waiting, level budget.Level) error {
+	var size int64
+	limits := d.receiver.Limits()
+	for _, key := range slices.Clone(d.narrow.suspects) {
+		t, ok, err := d.waitingUnder(q, key, level)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			d.narrow.removeKey(key)
+			continue
+		}
+		size += int64(len(t.incident.Event.Message))
+		if len(w.incidents) > 0 && (len(w.incidents) >= min(d.narrow.most, limits.Batch) || size > limits.BatchBytes) {
+			break
+		}
+		w.incidents = append(w.incidents, t)
+	}
+	return nil
+}
+
+// readAside reads what is set aside and due again: one incident, or all that have failed less than maxTries times, or one of a group. It
+// lets w be due no later than the next of them.
+func (d *delivery) readAside(q *spool.Queue, w *waiting, now time.Time, level budget.Level) error {
+	for {
+		key, a, next := d.asides.due(now)
+		if a == nil {
+			if !next.IsZero() && next.Before(w.next) {
+				w.next = next
+			}
+			return nil
+		}
+		before := w.next
+		if key.group {
+			w.trialGroup = key.id
+			err := d.readDue(q, w, now, level)
+			w.next = before
+			if err != nil || len(w.incidents) > 0 {
+				w.trial, w.form = true, notify.Full
+				return err
+			}
+			w.trialGroup = ""
+		} else if err := d.readYoungAsides(q, w, key, a, now, level); err != nil || len(w.incidents) > 0 {
+			return err
+		}
+		// It was evicted, or told by another message: nothing of it waits.
+		d.asides.drop(key)
+	}
+}
+
+func (d *delivery) readYoungAsides(q *spool.Queue, w *waiting, first asideKey, a *aside, now time.Time, level budget.Level) error {
+	w.form = a.form
+	keys := []asideKey{first}
+	if a.tries < maxTries {
+		for key, other := range d.asides.all {
+			if key != first && !key.group && other.proved && other.tries < maxTries && !other.next.After(now) {
+				keys = append(keys, key)
+			}
+		}
+	}
+	for _, key := range keys[:min(len(keys), d.receiver.Limits().Batch)] {
+		t, ok, err := d.waitingUnder(q, []byte(key.id), level)
+		if err != nil {
+			return err
+		}
+		if ok {
+			w.incidents = append(w.incidents, t)
+		}
+	}
+	w.trial = len(w.incidents) > 0
+	w.sort(d.receiver.Limits())
+	return nil
+}
+
+// waitingUnder reads an incident by its key, if it is still to be told.
+func (d *delivery) waitingUnder(q *spool.Queue, key []byte, level budget.Level) (told, bool, error) {
+	record, ok := q.Get(key)
+	if !ok {
+		return told{}, false, nil
+	}
+	in, err := incident.Decode(record.Body)
+	if err != nil {
+		return told{}, false, fmt.Errorf("decode record %x: %w", key, err)
+	}
+	t := told{bytes.Clone(key), in, d.severityOf(in)}
+	return t, in.Untold() > 0 && (level != budget.CriticalOnly || t.severity == notify.Critical), nil
 }
 
 // frugalInterval is the pause between two messages when four fifths of a budget are used.
@@ -365,7 +537,7 @@ func (d *delivery) attempt(ctx, sendCtx context.Context, w *waiting) time.Durati
 	}
 	d.reserved = 0
 	d.state(stateSending, time.Time{})
-	request, err := d.receiver.Render(d.message(w), d.form)
+	request, err := d.receiver.Render(d.message(w), w.form)
 	if err == nil {
 		err = d.send(sendCtx, request)
 	} else {
@@ -376,13 +548,16 @@ func (d *delivery) attempt(ctx, sendCtx context.Context, w *waiting) time.Durati
 	if err == nil {
 		d.noteAttempt(w, request, nil)
 		d.delivered(ctx, w, w.in(request))
+		d.showAsides()
 		return 0
 	}
 	if sendCtx.Err() != nil {
 		return 0
 	}
 	d.noteAttempt(w, request, err)
-	return d.failed(ctx, w, request, err)
+	pause := d.failed(ctx, w, request, err)
+	d.showAsides()
+	return pause
 }
 
 // checkLosses leaves in w only the losses that the answer confirmed. Those of a form that has no place for them stay untold, and
@@ -444,22 +619,62 @@ func (d *delivery) send(ctx context.Context, request *notify.Request) error {
 // delivered takes what the receiver confirmed out of the queue.
 func (d *delivery) delivered(ctx context.Context, w *waiting, confirmed []told) {
 	d.count("ok")
-	if s, ok := d.trouble.over(time.Now()); ok {
-		d.logger.Info("receiver takes messages again", "failures", s.failures, "after", s.duration)
+	d.taken()
+	switch {
+	case d.narrow.active() && !d.narrow.again:
+		// Most likely the receiver was down and is back. The rest is tried as a whole, and blamed at once if that fails.
+		d.narrow, d.doubted = narrowing{}, true
+	case !d.narrow.active() && !w.trial:
+		d.doubted = false
 	}
-	d.pause.Reset()
-	d.probes.Reset()
-	d.form = notify.Full
-	d.alone = max(0, d.alone-1)
-	d.refused = 0
+	d.narrow.decided(confirmed)
+	for i := range confirmed {
+		d.asides.drop(asideKey{id: string(confirmed[i].key)})
+	}
+	if w.trialGroup != "" {
+		d.asides.drop(asideKey{true, w.trialGroup})
+		d.cleared = w.trialGroup
+	}
+	d.tried = w.trial
 	d.acknowledge(ctx, w, confirmed)
 	if w.digest != nil {
+		d.awaySince = time.Time{}
 		counted := w.digest.confirmed(len(confirmed))
 		if w.digest.done() {
 			d.digest = nil
 		}
 		d.acknowledgeCounted(ctx, counted)
 	}
+}
+
+// taken notes that the receiver takes messages: what failed alone meanwhile is itself at fault.
+func (d *delivery) taken() {
+	d.awaySince = time.Time{}
+	if d.narrow.active() || d.asides.accused() > 0 {
+		d.awaySince = d.trouble.since
+	}
+	if s, ok := d.trouble.over(time.Now()); ok {
+		d.logger.Info("receiver takes messages again", "failures", s.failures, "after", s.duration)
+	}
+	for _, a := range d.asides.prove() {
+		d.logger.Warn("a message fails alone and is set aside, the others go on", "workload", a.workload, "reason", a.reason,
+			"since", a.since, "err", a.failure)
+	}
+	d.pause.Reset()
+	d.probes.Reset()
+	d.form = notify.Full
+	d.refused, d.blameAt, d.mayAccuse = 0, 0, 0
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.status.LastError, d.status.RefusedSince = "", time.Time{}
+}
+
+// showAsides puts what is set aside into the status.
+func (d *delivery) showAsides() {
+	list, n := d.asides.shown()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.status.Aside, d.status.AsideCount = list, n
 }
 
 // acknowledge repeats until the spool has taken it, or ctx ends: what was confirmed must not be sent again, and a full disk
@@ -477,7 +692,6 @@ func (d *delivery) acknowledge(ctx context.Context, w *waiting, confirmed []told
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			d.status.LastDelivered = at
-			d.status.LastError, d.status.RefusedSince = "", time.Time{}
 			d.status.Delivered += observations
 			return
 		}
@@ -584,25 +798,39 @@ func (d *delivery) failed(ctx context.Context, w *waiting, request *notify.Reque
 	if failure == nil {
 		failure = &notify.Error{Outcome: outcome, Reason: "not sent", Err: err}
 	}
-	if failure.Refused != nil {
-		w, request = d.partly(ctx, w, request, failure)
+	if failure.RetryAfter > 0 {
+		d.notBefore = time.Now().Add(failure.RetryAfter)
 	}
+	in := w.in(request)
+	switch {
+	case failure.Refused != nil:
+		return d.partly(ctx, w, in, failure)
+	case w.trial && (failure.Answered() || outcome == notify.BadPayload):
+		return d.trialFailed(w, in, failure)
+	case failure.GroupOnly && request.Group != "" && len(in) > 0 && d.holdGroup(request.Group, &in[0], failure):
+		return 0
+	case outcome == notify.BadPayload && d.refused < maxRefused:
+		return d.badPayload(in, failure)
+	}
+	return d.backOff(request, in, failure)
+}
+
+// backOff lets the receiver rest, and narrows down what it is that it does not take.
+func (d *delivery) backOff(request *notify.Request, in []told, failure *notify.Error) time.Duration {
+	changed := d.trouble.changed(time.Now(), failure.Error())
+	d.blame(request, in, failure)
 	var pause time.Duration
 	state := stateBackoff
 	switch {
-	case outcome == notify.BadPayload && d.refused < maxRefused:
-		return d.badPayload(w, request, failure)
-	case outcome == notify.BadTarget, outcome == notify.BadPayload:
-		state = stateRefused
-		pause = max(firstProbe/2, d.probes.NextBackOff())
-	default:
+	case failure.Outcome == notify.Retry:
 		pause = d.pause.NextBackOff()
+	case d.narrow.active():
+		state, pause = stateRefused, firstProbe/2
+	default:
+		state, pause = stateRefused, max(firstProbe/2, d.probes.NextBackOff())
 	}
-	if failure.RetryAfter > 0 {
-		pause = max(pause, failure.RetryAfter)
-		d.notBefore = time.Now().Add(failure.RetryAfter)
-	}
-	if d.trouble.changed(time.Now(), failure.Error()) {
+	pause = max(pause, failure.RetryAfter)
+	if changed {
 		if state == stateRefused {
 			d.logger.Error("receiver refuses every message, the queue is kept", "err", failure, "next", pause.Round(time.Second))
 		} else {
@@ -619,48 +847,156 @@ func (d *delivery) failed(ctx context.Context, w *waiting, request *notify.Reque
 	return pause
 }
 
-// partly takes out of the queue what a receiver accepted of a message, and returns what it did not.
-func (d *delivery) partly(ctx context.Context, w *waiting, request *notify.Request, failure *notify.Error) (*waiting, *notify.Request) {
-	var confirmed, refused []told
-	for i, t := range w.in(request) {
-		if slices.Contains(failure.Refused, i) {
-			refused = append(refused, t)
-		} else {
-			confirmed = append(confirmed, t)
+// blame suspects a part of a message that failed maxTries times in a row though the receiver answered: it is sent in halves, and what
+// fails alone lets the others go first. Whether it is at fault shows when one of these is taken; when several fail, it is the receiver.
+func (d *delivery) blame(request *notify.Request, in []told, failure *notify.Error) {
+	enough := max(maxTries, d.blameAt)
+	if d.doubted {
+		enough = 1
+	}
+	if !failure.Answered() || len(in) == 0 || d.trouble.failures < enough || d.refused >= maxRefused {
+		return
+	}
+	key := asideKey{id: string(in[0].key)}
+	if request.Group != "" && request.Group != d.cleared {
+		key = asideKey{true, request.Group}
+	} else if len(in) > 1 {
+		if !d.narrow.active() {
+			d.pause.Reset()
+		}
+		d.narrow.halve(in)
+		d.narrow.again, d.doubted = d.narrow.again || d.doubted, false
+		return
+	}
+	d.narrow.decided(in)
+	limit := max(maxAccused, d.mayAccuse)
+	if d.asides.accused() < limit {
+		if _, ok := d.asides.hold(key, &in[0], failure, false, 1); ok {
+			return
 		}
 	}
+	d.asides.acquit()
+	d.narrow = narrowing{}
+	d.blameAt, d.mayAccuse = 2*d.trouble.failures, min(2*limit, maxAside/2)
+}
+
+// holdGroup sets a topic or the like aside of which the receiver said that it alone is at fault.
+func (d *delivery) holdGroup(group string, t *told, failure *notify.Error) bool {
+	a, ok := d.asides.hold(asideKey{true, group}, t, failure, true, 0)
+	if ok && a.tries == 1 {
+		d.logger.Warn("what goes to this topic is set aside, the rest goes on", "topic", group, "err", failure)
+	}
+	return ok
+}
+
+// partly takes out of the queue what a receiver accepted of a message, and sets aside what it did not.
+func (d *delivery) partly(ctx context.Context, w *waiting, in []told, failure *notify.Error) time.Duration {
+	var confirmed []told
+	d.taken()
+	full := false
+	for i := range in {
+		at := slices.Index(failure.Refused, i)
+		if at < 0 {
+			confirmed = append(confirmed, in[i])
+			d.asides.drop(asideKey{id: string(in[i].key)})
+			continue
+		}
+		if failure.OutcomeOfRefused(at) == notify.BadPayload {
+			full = d.bury(&in[i], failure) != nil || full
+			continue
+		}
+		_, held := d.asides.hold(asideKey{id: string(in[i].key)}, &in[i], failure, true, 0)
+		full = full || !held
+	}
+	d.narrow.decided(in)
+	d.tried = w.trial
 	if len(confirmed) > 0 {
 		d.acknowledge(ctx, w, confirmed)
 	}
-	return &waiting{incidents: refused}, &notify.Request{Incidents: len(refused)}
+	if !full {
+		return 0
+	}
+	pause := d.pause.NextBackOff()
+	d.state(stateBackoff, time.Now().Add(pause))
+	return pause
+}
+
+// trialFailed lets what is set aside wait longer. What was refused for good is tried once in its simplest form, and then buried.
+func (d *delivery) trialFailed(w *waiting, in []told, failure *notify.Error) time.Duration {
+	d.tried = true
+	refused := failure.Outcome == notify.BadPayload && d.refused < maxRefused
+	if w.trialGroup != "" {
+		if refused {
+			d.asides.drop(asideKey{true, w.trialGroup})
+			return d.badPayload(in, failure)
+		}
+		d.asides.hold(asideKey{true, w.trialGroup}, &in[0], failure, true, 0)
+		return 0
+	}
+	for i := range in {
+		key := asideKey{id: string(in[i].key)}
+		a := d.asides.all[key]
+		if refused && len(in) == 1 && a != nil && a.form == notify.Simple {
+			if d.bury(&in[i], failure) == nil {
+				d.asides.drop(key)
+				return 0
+			}
+		}
+		if a, ok := d.asides.hold(key, &in[i], failure, true, 0); ok && refused {
+			a.form, a.tries = notify.Simple, max(a.tries, maxTries)
+		}
+	}
+	return 0
 }
 
 // badPayload narrows the message until the one incident that spoils it is found, tries that in its simplest form, and then
 // keeps it as a dead letter, so that it blocks nothing.
-func (d *delivery) badPayload(w *waiting, request *notify.Request, failure *notify.Error) time.Duration {
+func (d *delivery) badPayload(in []told, failure *notify.Error) time.Duration {
 	switch {
-	case request.Incidents > 1:
-		d.alone = request.Incidents
-		return 0
-	case d.form == notify.Full:
-		d.form = notify.Simple
+	case len(in) == 0:
+		return d.pause.NextBackOff()
+	case len(in) > 1 || d.form == notify.Full:
+		d.narrow.halve(in)
+		d.narrow.again = true
+		if len(in) == 1 {
+			d.form = notify.Simple
+		}
 		return 0
 	}
 	d.form = notify.Full
-	d.alone = max(0, d.alone-1)
 	d.refused++
-	spoiler := w.in(request)[0]
+	if err := d.bury(&in[0], failure); err != nil {
+		return d.pause.NextBackOff()
+	}
+	d.narrow.decided(in)
+	if d.refused >= maxRefused {
+		d.narrow = narrowing{}
+	}
+	return 0
+}
+
+// bury makes a dead letter of a message that was refused for good, unless its incident ended and began anew meanwhile: that one was
+// not refused.
+func (d *delivery) bury(t *told, failure *notify.Error) error {
 	err := d.spool.Update(func(tx *spool.Tx) error {
-		return tx.Queue(d.name).Bury(spoiler.key, failure.Error(), failure.Answer, time.Now())
+		q := tx.Queue(d.name)
+		record, ok := q.Get(t.key)
+		if !ok {
+			return nil
+		}
+		in, err := incident.Decode(record.Body)
+		if err != nil || !in.Opened.Equal(t.incident.Opened) {
+			return err
+		}
+		return q.Bury(t.key, failure.Error(), failure.Answer, time.Now())
 	})
 	if err != nil {
 		d.logger.Error("cannot set a refused message aside", "err", err)
-		return d.pause.NextBackOff()
+		return err
 	}
-	in := spoiler.incident
 	d.logger.Warn("message refused for good, kept as dead letter", "err", failure,
-		"workload", in.Workload, "reason", in.Event.Reason)
-	return 0
+		"workload", t.incident.Workload, "reason", t.incident.Event.Reason)
+	return nil
 }
 
 func (d *delivery) count(outcome string) {

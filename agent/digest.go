@@ -68,7 +68,7 @@ func (d *delivery) digestDue(q *spool.Queue, now time.Time, level budget.Level) 
 	n := 0
 	var oldest time.Time
 	for record := range q.Due(now) {
-		if record.Untold == 0 {
+		if record.Untold == 0 || d.asides.holds(record.Key) {
 			continue
 		}
 		if n == 0 {
@@ -105,9 +105,12 @@ func (d *delivery) collect(q *spool.Queue, now time.Time) (*digest, error) {
 	if d.trouble.failures > 0 && (g.awaySince.IsZero() || d.trouble.since.Before(g.awaySince)) {
 		g.awaySince = d.trouble.since
 	}
+	if g.awaySince.IsZero() {
+		g.awaySince = d.awaySince
+	}
 	var rows rowHeap
 	for record := range q.Due(now) {
-		if record.Untold == 0 {
+		if record.Untold == 0 || d.asides.holds(record.Key) {
 			continue
 		}
 		in, err := incident.Decode(record.Body)

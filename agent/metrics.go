@@ -175,6 +175,7 @@ func (s *Status) writeReceivers(x *exposition) {
 			return max(0, s.Now.Sub(r.Oldest).Seconds())
 		}},
 		{"edge_eventer_dead_letters", gauge, "Messages that the receiver refused for good and that are kept.", func(r *ReceiverStatus) float64 { return float64(r.Dead) }},
+		{"edge_eventer_set_aside", gauge, "Messages and topics that the receiver does not take while it takes others.", func(r *ReceiverStatus) float64 { return float64(r.Delivery.AsideCount) }},
 		{"edge_eventer_untold_losses", gauge, "How often something was lost that the receiver has not been told of.", func(r *ReceiverStatus) float64 {
 			times := uint64(0)
 			for _, l := range r.UntoldLosses {

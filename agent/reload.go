@@ -74,8 +74,15 @@ func (a *Agent) wake(receiver string) {
 	a.signal(receiver, func(d *delivery) chan struct{} { return d.wake })
 }
 
-// tryAgain makes the receiver's delivery try at once, also where it is failing.
+// tryAgain makes the receiver's delivery try at once, also where it is failing, and also what is set aside.
 func (a *Agent) tryAgain(receiver string) {
+	a.mu.Lock()
+	for _, d := range a.deliveries() {
+		if d.name == receiver {
+			d.asked.Store(true)
+		}
+	}
+	a.mu.Unlock()
 	a.wake(receiver)
 	a.signal(receiver, func(d *delivery) chan struct{} { return d.again })
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/budget"
 	"github.com/edge-eventer/edge-eventer/agent/control"
@@ -67,6 +68,12 @@ func (r *ReceiverStatus) report() control.Receiver {
 	for _, l := range r.Losses {
 		c.Losses = append(c.Losses, control.Loss{Cause: l.Cause, Incidents: l.Records, Events: l.Events, Since: l.Since})
 	}
+	for _, x := range d.Aside {
+		c.Aside = append(c.Aside, control.Aside{
+			Group: x.Group, Workload: x.Workload, Reason: x.Reason, Since: x.Since, Next: x.Next, Tries: x.Tries, Failure: x.Failure,
+		})
+	}
+	c.AsideCount = d.AsideCount
 	for _, l := range r.UntoldLosses {
 		c.UntoldLosses = append(c.UntoldLosses, control.Loss{Cause: l.Cause, Incidents: l.Records, Events: l.Events, Since: l.Since})
 	}
@@ -75,6 +82,19 @@ func (r *ReceiverStatus) report() control.Receiver {
 
 // fullTenths is from how many tenths of the spool in use on it is called nearly full; above three quarters the oldest go.
 const fullTenths = 7
+
+// maxAsideNotes is how many messages that a receiver does not take are named in the notes.
+const maxAsideNotes = 4
+
+// asideNote says what a receiver does not take while it takes others, since when, and what it answers.
+func asideNote(receiver string, a *Aside) string {
+	what := fmt.Sprintf("%s of %s", a.Reason, a.Workload)
+	if a.Group != "" {
+		what = "what goes to " + a.Group
+	}
+	return fmt.Sprintf("receiver %s does not take %s since %s, while it takes others (%d tries, the next at %s): %s", receiver, what,
+		a.Since.UTC().Format(time.RFC3339), a.Tries, a.Next.UTC().Format(time.RFC3339), a.Failure)
+}
 
 // notes lists, as sentences, what an operator should know and what keeps no event from its way.
 func (s *Status) notes() []string {
@@ -97,6 +117,12 @@ func (s *Status) notes() []string {
 		if r.Dead > 0 && r.Type != "" {
 			notes = append(notes, fmt.Sprintf("receiver %s refused %d messages for good: spool ls --receiver %s shows them, spool retry sends them again",
 				r.Name, r.Dead, r.Name))
+		}
+		for i := range r.Delivery.Aside[:min(len(r.Delivery.Aside), maxAsideNotes)] {
+			notes = append(notes, asideNote(r.Name, &r.Delivery.Aside[i]))
+		}
+		if more := r.Delivery.AsideCount - maxAsideNotes; more > 0 {
+			notes = append(notes, fmt.Sprintf("receiver %s does not take %d more messages while it takes others", r.Name, more))
 		}
 		if r.Delivery.MuteOnLosses {
 			notes = append(notes, fmt.Sprintf("receiver %s cannot be told what was lost: no template of its body uses .Message; the losses stay untold", r.Name))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -85,6 +86,7 @@ func (k *kafkaRest) Render(m *Message, _ Form) (*Request, error) {
 		losses = nil
 	}
 	r := m.requestAs(kafkaType, toJSON(records), len(taken))
+	r.Group = topic
 	r.Taken, r.Topic, r.Losses = taken, topic, m.lossesIn(LossesFirst)
 	return r, nil
 }
@@ -102,8 +104,17 @@ func (k *kafkaRest) renderLosses(m *Message) (*Request, error) {
 		return nil, err
 	}
 	r := m.requestAs(kafkaType, toJSON(kafkaRecords{[]kafkaRecord{k.record(&in, m.Losses)}}), 0)
-	r.Topic = topic
+	r.Group, r.Topic = topic, topic
 	return r, nil
+}
+
+// Group returns the topic of the incident's record.
+func (k *kafkaRest) Group(in *Incident) string {
+	topic, err := k.topicOf(&Message{Incidents: []Incident{*in}})
+	if err != nil {
+		return ""
+	}
+	return topic
 }
 
 // topicOf executes the template. Characters that no topic may have become a line; a cluster's own objects have the namespace default.
@@ -186,20 +197,20 @@ func (k *kafkaRest) verdict(a *answer, r *Request) error {
 
 func (k *kafkaRest) fates(a *answer, offsets []kafkaOffset) error {
 	var refused []int
+	var outcomes []Outcome
 	var first *kafkaOffset
-	outcome := Retry
+	ofTopic := true
 	for i := range offsets {
 		o := &offsets[i]
 		if o.ErrorCode == nil && o.Error == "" && o.Offset != nil && *o.Offset >= 0 {
 			continue
 		}
-		refused = append(refused, i)
 		if first == nil {
 			first = o
 		}
-		if o.ErrorCode != nil && (*o.ErrorCode == 40101 || *o.ErrorCode == 40301) {
-			outcome = BadTarget
-		}
+		outcome, alone := o.fate()
+		refused, outcomes = append(refused, i), append(outcomes, outcome)
+		ofTopic = ofTopic && alone
 	}
 	if first == nil {
 		return nil
@@ -209,11 +220,29 @@ func (k *kafkaRest) fates(a *answer, offsets []kafkaOffset) error {
 		code = strconv.FormatInt(*first.ErrorCode, 10)
 	}
 	text := quoted(first.Message + first.Error)
-	e := a.fail(outcome, code, "%d of %d records were not written: %s", len(refused), len(offsets), text)
+	e := a.fail(slices.Max(outcomes), code, "%d of %d records were not written: %s", len(refused), len(offsets), text)
 	if len(refused) < len(offsets) {
-		e.Refused = refused
+		e.Refused, e.Outcomes = refused, outcomes
+	} else {
+		e.GroupOnly = ofTopic
 	}
 	return e
+}
+
+// fate is the outcome of a record that was not written, and whether that is for its topic: it does not exist, or is forbidden.
+func (o *kafkaOffset) fate() (outcome Outcome, ofTopic bool) {
+	if o.ErrorCode == nil {
+		return Retry, false
+	}
+	switch *o.ErrorCode {
+	case 40101:
+		return BadTarget, false
+	case 403, 40301:
+		return BadTarget, true
+	case 404, 40401:
+		return Retry, true
+	}
+	return Retry, false
 }
 
 // refused judges an error about the whole request. A topic that does not exist is one namespace's trouble: it must not hold
@@ -224,9 +253,11 @@ func (k *kafkaRest) refused(a *answer, code int64, text string) *Error {
 		code /= 10
 	}
 	switch {
-	case name == "40401":
-		return a.fail(BadPayload, name, "the topic does not exist: %s", text)
-	case code == http.StatusUnauthorized, code == http.StatusForbidden, code == http.StatusNotFound:
+	case name == "40401", code == http.StatusForbidden:
+		e := a.fail(BadTarget, name, "the topic does not exist, or is forbidden: %s", text)
+		e.GroupOnly = true
+		return e
+	case code == http.StatusUnauthorized, code == http.StatusNotFound:
 		return a.fail(BadTarget, name, "the Kafka bridge refuses every record: %s", text)
 	case code == http.StatusTooManyRequests, code/100 == 5, code == http.StatusRequestTimeout:
 		return a.fail(Retry, name, "the Kafka bridge is not available: %s", text)

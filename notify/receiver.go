@@ -26,6 +26,12 @@ type Receiver interface {
 	Close()
 }
 
+// Grouper is a Receiver whose requests each go to one of several places.
+type Grouper interface {
+	// Group returns the Request.Group of the request that would tell the incident, empty where that cannot be said.
+	Group(in *Incident) string
+}
+
 // Limits are what a platform documents.
 type Limits struct {
 	// PerSecond and PerMinute bound the requests; 0 is no bound.
@@ -53,6 +59,9 @@ type Request struct {
 	// Taken lists which incidents of the message are in the body, by index in rising order. Nil: the first Incidents of
 	// them. Only kafka-rest sets it, because one request goes to one topic.
 	Taken []int
+	// Group names the place within the receiver that the request goes to, where it has several, such as topics: one that fails must
+	// not hold what goes to others. Empty: there is one.
+	Group string
 	// Topic is where the records of kafka-rest go.
 	Topic string
 	// Losses is the part of the request that tells the message's losses. They are told only once that part is confirmed.
@@ -138,9 +147,25 @@ type Error struct {
 	// Refused lists the incidents of the request that were not taken when all others were, as positions in what
 	// Request.Indexes returns. Nil: none was taken.
 	Refused []int
+	// Outcomes are those of Refused, one each. Nil: each has Outcome.
+	Outcomes []Outcome
+	// GroupOnly says that nothing is wrong with the receiver beyond Request.Group: a topic that is missing or forbidden.
+	GroupOnly bool
 	// Err is the cause, where there is one below this package.
 	Err error
 }
+
+// OutcomeOfRefused returns the outcome of the incident at a position in Refused.
+func (e *Error) OutcomeOfRefused(at int) Outcome {
+	if at < len(e.Outcomes) {
+		return e.Outcomes[at]
+	}
+	return e.Outcome
+}
+
+// Answered reports whether the receiver looked at the message, so that another one may have another fate. That it wants fewer of
+// them is no such answer.
+func (e *Error) Answered() bool { return e.Status != 0 && e.Status != 429 && e.RetryAfter == 0 }
 
 // Error returns the reason with the platform's code and the HTTP status where they are known.
 func (e *Error) Error() string {

@@ -409,7 +409,7 @@ func kafkaSubject() subject {
 			{name: "async", answer: status(204, ""), outcome: notify.Retry},
 			{name: "400", answer: status(400, `{"error_code":400,"message":"Validation error","validation_errors":["x"]}`), outcome: notify.BadPayload, code: "400"},
 			{name: "404", answer: status(404, `{"error_code":404,"message":"Not Found"}`), outcome: notify.BadTarget, code: "404"},
-			{name: "40401", answer: status(404, `{"error_code":40401,"message":"Topic not found."}`), outcome: notify.BadPayload, code: "40401", says: "topic"},
+			{name: "40401", answer: status(404, `{"error_code":40401,"message":"Topic not found."}`), outcome: notify.BadTarget, code: "40401", says: "topic"},
 			{name: "401", answer: status(401, `{"error_code":401,"message":"Unauthorized"}`), outcome: notify.BadTarget, code: "401"},
 			{name: "422", answer: status(422, `{"error_code":42201,"message":"bad data"}`), outcome: notify.BadPayload, code: "42201"},
 			{name: "429", answer: status(429, `{"error_code":429,"message":"rate"}`), outcome: notify.Retry, code: "429"},

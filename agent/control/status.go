@@ -94,8 +94,25 @@ type Receiver struct {
 	// Attempts counts by outcome: ok, retry, bad_payload, bad_target.
 	Attempts map[string]uint64 `json:"attempts,omitempty"`
 	Losses   []Loss            `json:"losses,omitempty"`
+	// Aside are messages that fail alone while others are taken, at most 16, the oldest first; AsideCount is how many there are.
+	Aside      []Aside `json:"aside,omitempty"`
+	AsideCount int     `json:"asideCount,omitempty"`
 	// UntoldLosses are those of Losses that the receiver has not confirmed.
 	UntoldLosses []Loss `json:"untoldLosses,omitempty"`
+}
+
+// Aside is a message, or all that go to one topic, that a receiver does not take while it takes others.
+type Aside struct {
+	// Group is the topic; empty: it is one incident.
+	Group    string `json:"group,omitempty"`
+	Workload string `json:"workload"`
+	Reason   string `json:"reason"`
+	// Since is when it first failed, Next when it is tried again.
+	Since time.Time `json:"since"`
+	Next  time.Time `json:"next"`
+	Tries int       `json:"tries"`
+	// Failure is what the receiver answered.
+	Failure string `json:"failure"`
 }
 
 // Delivery is an attempt to deliver a message, or several in a row that failed alike.
