@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -107,23 +108,35 @@ func Start(t T, o Options) *Cluster {
 var shared struct {
 	sync.Mutex
 	cluster *Cluster
+	// users are the tests that have used the cluster, by name.
+	users map[string]testing.TB
 }
 
 // Shared returns the quiet control plane that all tests of the process share, and starts it if need be. It ends with the
 // process, since its standard input ends then. A test that uses it keeps to a namespace of its own, and leaves every
-// component running. With -short the test is skipped.
-func Shared(t T) *Cluster {
+// component running. Where the tests are run again, as with -count, they get a new one: the names that they use are taken in the old
+// one. With -short the test is skipped.
+func Shared(t testing.TB) *Cluster {
 	t.Helper()
 	skipInShort(t)
 	shared.Lock()
 	defer shared.Unlock()
+	if before := shared.users[t.Name()]; before != nil && before != t {
+		// All tests of the run before have ended.
+		if err := shared.cluster.Stop(); err != nil {
+			t.Errorf("stop the shared control plane: %v", err)
+		}
+		shared.cluster = nil
+	}
 	if shared.cluster == nil {
+		shared.users = make(map[string]testing.TB)
 		c, err := start(Options{}, t.Logf)
 		if err != nil {
 			t.Fatalf("start the shared control plane: %v", err)
 		}
 		shared.cluster = c
 	}
+	shared.users[t.Name()] = t
 	c := shared.cluster
 	t.Cleanup(func() {
 		if t.Failed() {
