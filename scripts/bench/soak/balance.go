@@ -59,10 +59,15 @@ func (b *book) balance(w *waiting) {
 		}
 	}
 	for _, r := range b.repeats {
-		if b.cause(r) < 0 {
+		if b.cause(r) < 0 && !b.retaken(r) {
 			b.findingHere("%s was told %s at %s and again at %s, and nothing happened in between", r.receiver, r.id, b.at(r.last), b.at(r.again))
 		}
 	}
+}
+
+// retaken reports whether the event was taken again in between, since the ledger that knew it was damaged.
+func (b *book) retaken(r repeat) bool {
+	return slices.ContainsFunc(b.hurts, func(t time.Time) bool { return t.After(r.last) && t.Before(r.again) })
 }
 
 // balanceLosses looks for losses that were told to nobody, or had no cause.
@@ -299,11 +304,12 @@ func (b *book) report(to io.Writer, w *waiting) {
 }
 
 func (b *book) reportRepeats(row func(what string, a, b any)) {
-	for _, what := range []string{"agent", "link", "slow"} {
+	for _, what := range []string{"agent", "link", "slow", "damage"} {
 		repeats, most := map[string]int{}, map[string]int{}
 		each := map[string]map[int]int{archive: {}, alerts: {}}
 		for _, r := range b.repeats {
-			if cause := b.cause(r); cause >= 0 && strings.HasPrefix(b.spans[cause].what, what) {
+			cause := b.cause(r)
+			if cause < 0 && what == "damage" && b.retaken(r) || cause >= 0 && strings.HasPrefix(b.spans[cause].what, what) {
 				repeats[r.receiver]++
 				each[r.receiver][cause]++
 				most[r.receiver] = max(most[r.receiver], each[r.receiver][cause])

@@ -139,8 +139,9 @@ type book struct {
 	counted, counts map[string]map[string]loss
 	// agedAt is when what waits was last found too old, hurtAt when the spool was last damaged, or found damaged. Zero: never.
 	agedAt, hurtAt time.Time
-	// found is how often the agent noticed damage, damages how often there was any.
+	// found is how often the agent noticed damage, and hurts when it did, or there was any. damages is how often there was.
 	found, damages int
+	hurts          []time.Time
 	// leaps counts the starts of an agent whose clock had gone further ahead than events live.
 	leaps int
 	// denials are the times in which a namespace was forbidden, lives those of the agents, and own what these told of themselves.
@@ -344,6 +345,7 @@ func (b *book) damaged(found bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.hurtAt = time.Now()
+	b.hurts = append(b.hurts, b.hurtAt)
 	if found {
 		b.found++
 		b.weather["damage noticed"]++

@@ -172,6 +172,16 @@ func TestBookAsksForACauseOfEachRepeat(t *testing.T) {
 		d.tell(name, 1)
 		d.expect(2, "nothing happened in between")
 	})
+	soakTest(t, "taken again after damage", func(d *diary) {
+		name := d.event(100)
+		d.tell(name, 1)
+		<-time.After(time.Minute)
+		d.damaged(true)
+		d.own = append(d.own, own{reason: "SpoolDamaged"})
+		<-time.After(time.Minute)
+		d.tell(name, 1)
+		d.expect(0, "")
+	})
 	soakTest(t, "killed", func(d *diary) {
 		name := d.event(100)
 		d.tell(name, 1)
