@@ -32,6 +32,14 @@ func (m Mistake) String() string {
 	return fmt.Sprintf("line %d: %s: %s", m.Line, m.Path, m.Text)
 }
 
+// In returns the mistake as one line that names the file, as compilers do and editors take: config.yaml:12: receivers[0].typo: unknown key.
+func (m Mistake) In(path string) string {
+	if m.Path == "" {
+		return fmt.Sprintf("%s:%d: %s", path, m.Line, m.Text)
+	}
+	return fmt.Sprintf("%s:%d: %s: %s", path, m.Line, m.Path, m.Text)
+}
+
 // Errors is what Parse finds wrong with a file, in the order of its lines.
 type Errors struct {
 	// Mistakes are at least one and at most 100.

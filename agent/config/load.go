@@ -15,9 +15,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxFile bounds the text of a file: 32 receivers with templates have 40 KiB, and the YAML nodes of 1 MiB would not fit into the
+// MaxFile bounds the text of a file: 32 receivers with templates have 40 KiB, and the YAML nodes of 1 MiB would not fit into the
 // memory of the agent, which reads the file again while it runs.
-const maxFile = 128 << 10
+const MaxFile = 128 << 10
 
 // Load reads the file at path and parses it. What is wrong inside the file is an *Errors; a file that cannot be read is another error.
 func Load(path string) (*Config, error) {
@@ -37,7 +37,7 @@ func LoadAnyway(path string) (*Config, error) {
 	}
 	// Nothing was written that closing could lose.
 	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
@@ -72,7 +72,7 @@ func parse(data []byte) (*Config, error) {
 
 // document returns the top node of the file, nil if the file says nothing. It reports false where nothing can be read at all.
 func (d *decoder) document(data []byte) (root *yaml.Node, ok bool) {
-	if len(data) > maxFile {
+	if len(data) > MaxFile {
 		d.addAt(1, "", "the file is larger than 128 KiB")
 		return nil, false
 	}

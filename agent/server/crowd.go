@@ -2,6 +2,7 @@ package server
 
 import (
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -25,8 +26,9 @@ const (
 	answering
 )
 
-// crowd is a listener that keeps at most MaxConns connections open. When there are more, Accept closes the oldest that lets the server wait
-// for longer than the grace; as long as there is none, Accept waits, and newcomers wait in the kernel's queue.
+// crowd is a listener that keeps at most MaxConns connections open. When there are more, Accept closes one that lets the server wait for longer
+// than the grace: the oldest of the address that has most of them, so that a flood from one pod shuts out itself and not the kubelet. As
+// long as there is none, Accept waits, and newcomers wait in the kernel's queue.
 type crowd struct {
 	net.Listener
 	// changed has a token when a connection was closed or changed its phase.
@@ -47,6 +49,9 @@ func (l *crowd) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	c := &conn{Conn: inner, crowd: l}
+	if a, ok := inner.RemoteAddr().(*net.TCPAddr); ok {
+		c.source, _ = netip.AddrFromSlice(a.IP)
+	}
 	for {
 		pause, err := l.place(c)
 		switch {
@@ -73,26 +78,42 @@ func (l *crowd) place(c *conn) (pause time.Duration, err error) {
 		return 0, net.ErrClosed
 	}
 	if len(l.open) >= MaxConns {
-		now := time.Now()
-		pause = time.Second
-		for i, other := range l.open {
-			left, waits := other.patience(now)
-			if !waits {
-				continue
-			}
-			if left <= 0 {
-				l.open = slices.Delete(l.open, i, i+1)
-				_ = other.Conn.Close()
-				break
-			}
-			pause = min(pause, left)
+		victim, pause := l.victim(time.Now())
+		if victim < 0 {
+			return pause, nil
 		}
-	}
-	if len(l.open) >= MaxConns {
-		return pause, nil
+		_ = l.open[victim].Conn.Close()
+		l.open = slices.Delete(l.open, victim, victim+1)
 	}
 	l.open = append(l.open, c)
 	return 0, nil
+}
+
+// victim returns the place of the connection to close, or -1 and how long it takes until there may be one.
+func (l *crowd) victim(now time.Time) (victim int, pause time.Duration) {
+	from := make(map[netip.Addr]int, len(l.open))
+	for _, c := range l.open {
+		from[c.source]++
+	}
+	most := 0
+	for _, c := range l.open {
+		// One that was just accepted will wait in a moment.
+		if c.phase != handling {
+			most = max(most, from[c.source])
+		}
+	}
+	pause = time.Second
+	for i, c := range l.open {
+		left, waits := c.patience(now)
+		switch {
+		case !waits || from[c.source] < most:
+		case left <= 0:
+			return i, 0
+		default:
+			pause = min(pause, left)
+		}
+	}
+	return -1, pause
 }
 
 // Close closes the listener. Its connections are the server's to close.
@@ -115,6 +136,8 @@ func (l *crowd) wake() {
 type conn struct {
 	net.Conn
 	crowd *crowd
+	// source is the client's address.
+	source netip.Addr
 	// phase and since, when it began, are guarded by crowd.mu.
 	phase phase
 	since time.Time

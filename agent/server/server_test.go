@@ -75,6 +75,32 @@ func TestConnectionThatAsksNothingMakesRoomForOneThatDoes(t *testing.T) {
 	}
 }
 
+// TestFloodFromOneAddressShutsOutNobodyElse lets a client take its time while another address floods.
+func TestFloodFromOneAddressShutsOutNobodyElse(t *testing.T) {
+	address := serve(t, Options{Handler: http.NotFoundHandler()})
+	slow := dial(t, address)
+	say(t, slow, "GET / HTTP/1.1\r\n")
+	flood := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	var last net.Conn
+	for range 5 * MaxConns {
+		c, err := flood.DialContext(t.Context(), "tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		last = c
+	}
+	// By the time that the last is answered, those before it were accepted.
+	say(t, last, request)
+	if _, err := http.ReadResponse(bufio.NewReader(last), nil); err != nil {
+		t.Fatal(err)
+	}
+	say(t, slow, "Host: localhost\r\n\r\n")
+	if answer, err := http.ReadResponse(bufio.NewReader(slow), nil); err != nil || answer.StatusCode != http.StatusNotFound {
+		t.Fatalf("the slow client is answered %v, %v", answer, err)
+	}
+}
+
 // TestConnectionsAtWorkAreNotClosedForOthers fills all places with requests that are handled.
 func TestConnectionsAtWorkAreNotClosedForOthers(t *testing.T) {
 	release := make(chan struct{})

@@ -1,26 +1,54 @@
 package main
 
 import (
-	"flag"
+	"errors"
 	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
 )
 
-func checkConfig(args []string, s streams) int {
-	flags := flag.NewFlagSet("check-config", flag.ContinueOnError)
-	if code, ok := parse(flags, args, s, 1); !ok {
-		return code
+func checkConfigCommand(s streams) *cobra.Command {
+	command := &cobra.Command{
+		Use:   "check-config [FILE]",
+		Short: "exit 0, or 2 with every mistake",
+		Long: `Reads a configuration and prints every mistake as FILE:LINE: KEY: what is wrong and what is allowed. FILE may also be given as --config; - is
+standard input. Notes say what is probably not meant, and are no mistakes. Exit status 2: there are mistakes.`,
+		Example: `  edge-eventer check-config
+  edge-eventer check-config new.yaml && mv new.yaml /etc/edge-eventer/config.yaml
+  kubectl get cm -n edge-eventer edge-eventer -o jsonpath='{.data.config\.yaml}' | edge-eventer check-config -`,
+		Args:              takes(0, 1, ""),
+		ValidArgsFunction: configFiles,
 	}
-	if flags.NArg() != 1 {
-		fmt.Fprintln(s.err, "edge-eventer check-config: name the configuration file")
-		return exitUsage
+	path := configFlag(command, ", - for standard input")
+	command.RunE = func(command *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			if command.Flags().Changed("config") {
+				return errors.New("name one file: --config or an argument")
+			}
+			*path = args[0]
+		}
+		return ended(checkConfig(*path, s))
 	}
-	c, err := config.Load(flags.Arg(0))
+	return command
+}
+
+func checkConfig(path string, s streams) int {
+	var c *config.Config
+	var err error
+	if path == "-" {
+		var data []byte
+		if data, err = io.ReadAll(io.LimitReader(s.in, config.MaxFile+1)); err == nil {
+			c, err = config.Parse(data)
+		}
+	} else {
+		c, err = config.Load(path)
+	}
 	if err != nil {
-		fmt.Fprintln(s.err, err)
-		return exitUsage
+		return refuse(path, err, s)
 	}
-	fmt.Fprintf(s.out, "%s: ok, %d receivers\n", flags.Arg(0), len(c.Receivers))
+	fmt.Fprintf(s.out, "%s: ok, %d receivers\n", path, len(c.Receivers))
 	return exitOK
 }

@@ -1,36 +1,25 @@
 package main
 
 import (
+	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
-	"strings"
+	"strconv"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/edge-eventer/edge-eventer/agent/config"
 )
 
-// The exit codes of every command.
+// The exit codes of every command. Only status has the last one: whether the agent works is not known, as it is of a monitoring check.
 const (
-	exitOK     = 0
-	exitFailed = 1
-	exitUsage  = 2
+	exitOK      = 0
+	exitFailed  = 1
+	exitUsage   = 2
+	exitUnknown = 3
 )
-
-const usage = `edge-eventer tells people about the Warning events of a cluster, over a link that comes and goes.
-
-  edge-eventer [run] --config FILE     the agent (the default command)
-  edge-eventer check-config FILE       exit 0, or 2 with every mistake
-  edge-eventer send-test [--receiver NAME]
-                                       send a sample, print what the receiver answered
-  edge-eventer render --receiver NAME < event.json
-                                       print the request it would send
-  edge-eventer status [--watch] [-o json]
-                                       is it working, and if not, why
-  edge-eventer spool ls|show|retry|drop|export
-                                       inspect and repair the queues
-  edge-eventer version
-
-Each command explains itself with --help.
-`
 
 // defaultConfig is where the packages and the manifest put the configuration.
 const defaultConfig = "/etc/edge-eventer/config.yaml"
@@ -41,69 +30,121 @@ type streams struct {
 	out, err io.Writer
 }
 
+// exitCode is the error of a command that said itself what went wrong. All other errors are wrong use.
+type exitCode int
+
+func (c exitCode) Error() string { return "exit code " + strconv.Itoa(int(c)) }
+
+// ended makes an exit code an error.
+func ended(code int) error {
+	if code == exitOK {
+		return nil
+	}
+	return exitCode(code)
+}
+
 // run runs the command that args name and returns its exit code.
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
-	s := streams{in, out, errOut}
-	name := "run"
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		name, args = args[0], args[1:]
+	root := newCommand(streams{in, out, errOut})
+	root.SetArgs(args)
+	command, err := root.ExecuteContextC(context.Background())
+	if code, ok := errors.AsType[exitCode](err); ok {
+		return int(code)
 	}
-	switch name {
-	case "run":
-		return runAgent(args, s)
-	case "check-config":
-		return checkConfig(args, s)
-	case "send-test":
-		return sendTest(args, s)
-	case "render":
-		return render(args, s)
-	case "status":
-		return showStatus(args, s)
-	case "spool":
-		return runSpool(args, s)
-	case "version":
-		return printVersion(args, s)
-	case "help":
-		fmt.Fprint(out, usage)
-		return exitOK
+	if err != nil {
+		fmt.Fprintf(errOut, "%s: %v\nSee: %s --help\n", command.CommandPath(), err, command.CommandPath())
+		return exitUsage
 	}
-	fmt.Fprintf(errOut, "edge-eventer: there is no command %q\n\n%s", name, usage)
-	return exitUsage
+	return exitOK
 }
 
-// parse parses a command's flags, which may stand before, between and after its arguments; behind -- everything is an argument.
-// Where it reports false, code is what the command returns.
-func parse(flags *flag.FlagSet, args []string, s streams, positional int) (code int, ok bool) {
-	flags.SetOutput(s.err)
-	if flags.Name() == "run" {
-		flags.Usage = func() {
-			fmt.Fprint(s.err, usage, "\nFlags of run:\n")
-			flags.PrintDefaults()
+// newCommand returns the command line: help, completion in four shells and the man page are made of it.
+func newCommand(s streams) *cobra.Command {
+	root := runCommand(s)
+	root.SetIn(s.in)
+	root.SetOut(s.out)
+	root.SetErr(s.err)
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetFlagErrorFunc(func(command *cobra.Command, err error) error {
+		if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
+			var names []string
+			command.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+			if near := config.Nearest(unknown.GetSpecifiedName(), names); near != "" {
+				return fmt.Errorf("%w; did you mean --%s?", err, near)
+			}
 		}
-	}
-	switch err := parseAnywhere(flags, args); {
-	case errors.Is(err, flag.ErrHelp):
-		return exitOK, false
-	case err != nil:
-		return exitUsage, false
-	case flags.NArg() > positional:
-		fmt.Fprintf(s.err, "edge-eventer %s: unexpected argument %q\n", flags.Name(), flags.Arg(positional))
-		return exitUsage, false
-	}
-	return exitOK, true
+		return err
+	})
+	root.AddCommand(
+		agentCommand(s), checkConfigCommand(s), sendTestCommand(s), renderCommand(s), statusCommand(s), spoolCommands(s), versionCommand(s),
+	)
+	return root
 }
 
-// parseAnywhere does not stop at the first argument as flag.Parse does: `spool show ID --receiver ops` is what people type.
-func parseAnywhere(flags *flag.FlagSet, args []string) error {
-	var positional []string
-	for {
-		if err := flags.Parse(args); err != nil {
-			return err
+// takes lets a command have so many arguments, named as its usage names them.
+func takes(least, most int, what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least:
+			return errors.New("name " + what)
+		case len(args) > most:
+			return fmt.Errorf("unexpected argument %q", args[most])
 		}
-		rest := flags.Args()
-		if read := len(args) - len(rest); len(rest) == 0 || read > 0 && args[read-1] == "--" {
-			return flags.Parse(append(append([]string{"--"}, positional...), rest...))
+		return nil
+	}
+}
+
+// takesCommand is for a command that only has commands below it.
+func takesCommand(command *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return errors.New("name a command")
+	}
+	text := fmt.Sprintf("there is no command %q", args[0])
+	if near := command.SuggestionsFor(args[0]); len(near) > 0 {
+		text += "; did you mean " + near[0] + "?"
+	}
+	return errors.New(text)
+}
+
+// configFlag gives a command the flag --config.
+func configFlag(command *cobra.Command, why string) *string {
+	path := command.Flags().String("config", defaultConfig, "configuration `FILE`"+why)
+	complete(command, "config", nil)
+	return path
+}
+
+// receiverFlag gives a command, which has the flag --config, the flag --receiver with the names of the configuration.
+func receiverFlag(command *cobra.Command, usage string, path *string) *string {
+	name := command.Flags().String("receiver", "", usage)
+	must(command.RegisterFlagCompletionFunc("receiver", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		var names []string
+		if c, _ := config.LoadAnyway(*path); c != nil {
+			for i := range c.Receivers {
+				names = append(names, c.Receivers[i].Name)
+			}
 		}
-		positional, args = append(positional, rest[0]), rest[1:]
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}))
+	return name
+}
+
+// complete offers values of a flag, or files of configuration where there are none.
+func complete(command *cobra.Command, flag string, values []string) {
+	offer := cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)
+	if values == nil {
+		offer = configFiles
+	}
+	must(command.RegisterFlagCompletionFunc(flag, offer))
+}
+
+// configFiles offers files of configuration.
+func configFiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
+}
+
+// must is for errors that only a flag which does not exist can cause.
+func must(err error) {
+	if err != nil {
+		panic(err)
 	}
 }

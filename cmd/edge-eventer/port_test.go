@@ -117,13 +117,15 @@ func startFlood(t *testing.T, address string, clients int) *flood {
 }
 
 func (f *flood) client(behave func(net.Conn)) {
+	// Another address than that of the probes, as a pod's is not the kubelet's.
+	dialer := net.Dialer{Timeout: time.Second, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
 	for {
 		select {
 		case <-f.stop:
 			return
 		default:
 		}
-		c, err := net.DialTimeout("tcp", f.address, time.Second)
+		c, err := dialer.Dial("tcp", f.address)
 		if err != nil {
 			continue
 		}

@@ -1,12 +1,13 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
@@ -17,24 +18,40 @@ import (
 // maxInput bounds the event that is read: etcd takes no object larger than 1.5 MiB.
 const maxInput = 2 << 20
 
-func render(args []string, s streams) int {
-	flags := flag.NewFlagSet("render", flag.ContinueOnError)
-	path := flags.String("config", defaultConfig, "configuration `FILE`")
-	name := flags.String("receiver", "", "the receiver, `NAME`; may be left out if there is only one")
-	simple := flags.Bool("simple", false, "the plain form that is tried when the receiver refused the full one")
-	if code, ok := parse(flags, args, s, 0); !ok {
-		return code
+func renderCommand(s streams) *cobra.Command {
+	command := &cobra.Command{
+		Use:   "render",
+		Short: "print the request that it would send for an event",
+		Long: `Prints the request that it would send for the event on standard input, and sends nothing. The event is an object of the Kubernetes API, or what
+edge-eventer spool show prints.`,
+		Example: `  kubectl get event NAME -o json | edge-eventer render --receiver ops
+  edge-eventer spool show 1f3a | edge-eventer render --receiver ops`,
+		Args: takes(0, 0, ""),
 	}
-	c, code := loadConfig(*path, s)
+	path := configFlag(command, "")
+	name := receiverFlag(command, "the receiver, `NAME`; may be left out if there is only one", path)
+	simple := command.Flags().Bool("simple", false, "the plain form that is tried when the receiver refused the full one")
+	command.RunE = func(*cobra.Command, []string) error {
+		form := notify.Full
+		if *simple {
+			form = notify.Simple
+		}
+		return ended(render(*path, *name, form, s))
+	}
+	return command
+}
+
+func render(path, name string, form notify.Form, s streams) int {
+	c, code := loadConfig(path, s)
 	if c == nil {
 		return code
 	}
-	i := slices.IndexFunc(c.Receivers, func(r config.Receiver) bool { return r.Name == *name })
-	if *name == "" && len(c.Receivers) == 1 {
+	i := slices.IndexFunc(c.Receivers, func(r config.Receiver) bool { return r.Name == name })
+	if name == "" && len(c.Receivers) == 1 {
 		i = 0
 	}
 	if i < 0 {
-		return noReceiver(c, *name, s)
+		return noReceiver(c, name, s)
 	}
 	data, err := io.ReadAll(io.LimitReader(s.in, maxInput))
 	if err != nil {
@@ -45,10 +62,6 @@ func render(args []string, s streams) int {
 	if err != nil {
 		fmt.Fprintln(s.err, "edge-eventer render: standard input is no event (kubectl get event NAME -o json):", err)
 		return exitUsage
-	}
-	form := notify.Full
-	if *simple {
-		form = notify.Simple
 	}
 	if err := renderEvent(c, &c.Receivers[i], &event, form, s.out); err != nil {
 		fmt.Fprintln(s.err, "edge-eventer render:", err)

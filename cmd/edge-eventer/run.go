@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,30 +10,81 @@ import (
 	"syscall"
 	_ "time/tzdata" // A container FROM scratch has no zone data: 0.4 MB of binary.
 
+	"github.com/spf13/cobra"
+
 	"github.com/edge-eventer/edge-eventer/agent"
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/memory"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
 )
 
-func runAgent(args []string, s streams) int {
-	flags := flag.NewFlagSet("run", flag.ContinueOnError)
-	path := flags.String("config", defaultConfig, "configuration `FILE`")
-	var level slog.Level
-	flags.TextVar(&level, "log-level", slog.LevelInfo, "`LEVEL`: debug, info, warn or error")
-	format := flags.String("log-format", "auto", "`FORMAT`: text, json, or auto: text on a terminal")
-	if code, ok := parse(flags, args, s, 0); !ok {
-		return code
+// runFlags are the flags of the agent.
+type runFlags struct {
+	config *string
+	level  slog.Level
+	format string
+}
+
+func newRunFlags(command *cobra.Command) *runFlags {
+	f := &runFlags{config: configFlag(command, "")}
+	command.Flags().TextVar(&f.level, "log-level", slog.LevelInfo, "`LEVEL`: debug, info, warn or error")
+	command.Flags().StringVar(&f.format, "log-format", "auto", "`FORMAT`: text, json, or auto: text on a terminal")
+	complete(command, "log-level", []string{"debug", "info", "warn", "error"})
+	complete(command, "log-format", []string{"auto", "text", "json"})
+	return f
+}
+
+// runCommand is the agent as the command line's root: what runs when no command is named.
+func runCommand(s streams) *cobra.Command {
+	command := &cobra.Command{
+		Use:   "edge-eventer",
+		Short: "tell people about the Warning events of an edge cluster",
+		Long: `edge-eventer watches the events of a Kubernetes or K3s cluster and tells a chat group or a webhook about the Warning ones, over a link that
+comes and goes. What cannot be sent waits on disk, repeats of one problem are folded, and a backlog becomes a digest. A message counts as
+delivered only when the receiver's own answer says so.
+
+Without a command it is the agent: see edge-eventer run --help.`,
+		Example: `  edge-eventer init --type feishu --url https://open.feishu.cn/open-apis/bot/v2/hook/...
+  edge-eventer check-config && edge-eventer send-test
+  edge-eventer run
+  edge-eventer status`,
 	}
-	logger, err := newLogger(s, level, *format)
+	flags := newRunFlags(command)
+	asked := command.Flags().Bool("version", false, "print version and commit")
+	command.RunE = func(*cobra.Command, []string) error {
+		if *asked {
+			return ended(printVersion(s))
+		}
+		return ended(runAgent(flags, s))
+	}
+	return command
+}
+
+// agentCommand is the agent under its name.
+func agentCommand(s streams) *cobra.Command {
+	command := &cobra.Command{
+		Use:   "run",
+		Short: "the agent; the default command",
+		Long: `The agent; the default command. It ends on SIGINT or SIGTERM within 5 seconds, and reads its configuration again on SIGHUP and when the file
+changes.`,
+		Example: `  edge-eventer run --config /etc/edge-eventer/config.yaml --log-level debug`,
+		Args:    takes(0, 0, ""),
+	}
+	flags := newRunFlags(command)
+	command.RunE = func(*cobra.Command, []string) error { return ended(runAgent(flags, s)) }
+	return command
+}
+
+func runAgent(flags *runFlags, s streams) int {
+	path := flags.config
+	logger, err := newLogger(s, flags.level, flags.format)
 	if err != nil {
 		fmt.Fprintln(s.err, "edge-eventer:", err)
 		return exitUsage
 	}
 	c, err := config.Load(*path)
 	if err != nil {
-		fmt.Fprintf(s.err, "edge-eventer: %s: the configuration is refused\n%v\n", *path, err)
-		return exitUsage
+		return refuse(*path, err, s)
 	}
 	// A write to a pipe that nobody reads any more is an error of the stdout receiver, or a line of the log that nobody gets. By default it
 	// would end the process, and every other receiver with it.

@@ -3,29 +3,39 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/notify"
 )
 
-func sendTest(args []string, s streams) int {
-	flags := flag.NewFlagSet("send-test", flag.ContinueOnError)
-	path := flags.String("config", defaultConfig, "configuration `FILE`")
-	name := flags.String("receiver", "", "only this receiver, `NAME`; default: all")
-	if code, ok := parse(flags, args, s, 0); !ok {
-		return code
+func sendTestCommand(s streams) *cobra.Command {
+	command := &cobra.Command{
+		Use:   "send-test",
+		Short: "send a sample, print what the receiver answered",
+		Long: `Sends one sample alert to each receiver and prints what it answered, and what the agent would do after such an answer. Exit status 1: a receiver
+did not confirm it.`,
+		Example: `  edge-eventer send-test --receiver ops`,
+		Args:    takes(0, 0, ""),
 	}
-	c, code := loadConfig(*path, s)
+	path := configFlag(command, "")
+	name := receiverFlag(command, "only this receiver, `NAME`; default: all", path)
+	command.RunE = func(*cobra.Command, []string) error { return ended(sendTest(*path, *name, s)) }
+	return command
+}
+
+func sendTest(path, name string, s streams) int {
+	c, code := loadConfig(path, s)
 	if c == nil {
 		return code
 	}
 	found := false
 	for i := range c.Receivers {
 		r := &c.Receivers[i]
-		if *name != "" && r.Name != *name {
+		if name != "" && r.Name != name {
 			continue
 		}
 		found = true
@@ -37,7 +47,7 @@ func sendTest(args []string, s streams) int {
 		fmt.Fprintf(s.out, "%s (%s): delivered, the receiver confirmed it\n", r.Name, r.Type)
 	}
 	if !found {
-		return noReceiver(c, *name, s)
+		return noReceiver(c, name, s)
 	}
 	return code
 }

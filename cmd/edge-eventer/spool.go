@@ -5,90 +5,112 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/control"
 )
 
-const spoolUsage = `edge-eventer spool inspects and repairs the queues, also while the agent runs.
-
-  edge-eventer spool ls      [--receiver NAME]          one line for each incident and dead letter
-  edge-eventer spool show    [--receiver NAME] ID...    all of it
-  edge-eventer spool retry   [--receiver NAME] [ID...]  tell it now; with no ID: try the receiver at once and
-                                                        put all its dead letters back into the queue
-  edge-eventer spool drop    [--receiver NAME] [ID...]  remove it for good, which is counted as a loss;
-                                                        with no ID: everything in the receiver's queue
-  edge-eventer spool export  [--receiver NAME]          JSON lines
-
-An ID may be shortened to 4 characters or more, as long as only one entry begins with it. drop asks first, unless --yes.
-`
-
 // spoolCommand are the flags that all spool commands have.
 type spoolCommand struct {
 	streams
+
+	config   string
 	receiver string
 	yes      bool
 	ids      []string
 }
 
-func runSpool(args []string, s streams) int {
-	if len(args) == 0 || strings.HasPrefix(args[0], "-") || args[0] == "help" {
-		fmt.Fprint(s.err, spoolUsage)
-		if len(args) > 0 && (args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
-			return exitOK
-		}
-		return exitUsage
+func spoolCommands(s streams) *cobra.Command {
+	parent := &cobra.Command{
+		Use:   "spool",
+		Short: "inspect and repair the queues",
+		Long: `Inspects and repairs the queues, also while the agent runs. An ID may be shortened to 4 characters or more, as long as only one entry begins
+with it.`,
+		Args: takesCommand,
+		// What SuggestionsFor takes for near.
+		SuggestionsMinimumDistance: 2,
+		RunE:                       func(*cobra.Command, []string) error { return nil },
 	}
-	actions := map[string]func(*spoolCommand, context.Context, control.Queues) error{
-		"ls": (*spoolCommand).ls, "show": (*spoolCommand).show, "retry": (*spoolCommand).retry, "drop": (*spoolCommand).drop, "export": (*spoolCommand).export,
-	}
-	name := args[0]
-	action, ok := actions[name]
-	if !ok {
-		fmt.Fprintf(s.err, "edge-eventer spool: there is no command %q\n\n%s", name, spoolUsage)
-		return exitUsage
-	}
+	const most = 1000
+	parent.AddCommand(
+		spoolAction(s, (*spoolCommand).ls, &cobra.Command{
+			Use:     "ls",
+			Short:   "one line for each incident and dead letter",
+			Long:    "One line for each incident and dead letter that waits on disk.",
+			Example: `  edge-eventer spool ls --receiver ops`,
+			Args:    takes(0, 0, ""),
+		}),
+		spoolAction(s, (*spoolCommand).show, &cobra.Command{
+			Use:     "show ID...",
+			Short:   "all of it, as JSON",
+			Long:    "All that is known of the entries with these IDs, as JSON. edge-eventer render takes it.",
+			Example: `  edge-eventer spool show 1f3a | edge-eventer render --receiver ops`,
+			Args:    takes(1, most, "at least one ID; spool ls lists them"),
+		}),
+		spoolAction(s, (*spoolCommand).retry, &cobra.Command{
+			Use:     "retry [ID...]",
+			Short:   "tell it now",
+			Long:    "Tells the entries now. With no ID it tries the receiver that --receiver names at once and puts all its dead letters back into the queue.",
+			Example: `  edge-eventer spool retry --receiver ops`,
+			Args:    takes(0, most, ""),
+		}),
+		spoolAction(s, (*spoolCommand).drop, &cobra.Command{
+			Use:   "drop [ID...]",
+			Short: "remove it for good, which is counted as a loss",
+			Long: `Removes the entries for good, which is counted as a loss, and asks first. With no ID it removes everything in the queue of the receiver that
+--receiver names.`,
+			Example: `  edge-eventer spool drop 1f3a
+  edge-eventer spool drop --receiver old --yes`,
+			Args: takes(0, most, ""),
+		}),
+		spoolAction(s, (*spoolCommand).export, &cobra.Command{
+			Use:     "export",
+			Short:   "the entries as lines of JSON",
+			Long:    "The entries as lines of JSON.",
+			Example: `  edge-eventer spool export | jq -r .incident.event.reason | sort | uniq -c`,
+			Args:    takes(0, 0, ""),
+		}),
+	)
+	return parent
+}
+
+// spoolAction makes a command of an action.
+func spoolAction(s streams, action func(*spoolCommand, context.Context, control.Queues) error, command *cobra.Command) *cobra.Command {
 	c := &spoolCommand{streams: s}
-	flags := flag.NewFlagSet("spool "+name, flag.ContinueOnError)
-	path := flags.String("config", defaultConfig, "configuration `FILE`, which names the spool")
-	flags.StringVar(&c.receiver, "receiver", "", "only the queue of this receiver, `NAME`")
-	most := 0
-	switch name {
-	case "drop":
-		flags.BoolVar(&c.yes, "yes", false, "do not ask")
-		most = 1000
-	case "show", "retry":
-		most = 1000
+	path := configFlag(command, ", which names the spool")
+	receiver := receiverFlag(command, "only the queue of this receiver, `NAME`", path)
+	if command.Name() == "drop" {
+		command.Flags().BoolVar(&c.yes, "yes", false, "do not ask")
 	}
-	if code, ok := parse(flags, args[1:], s, most); !ok {
-		return code
+	command.RunE = func(command *cobra.Command, args []string) error {
+		c.config, c.receiver, c.ids = *path, *receiver, args
+		if (command.Name() == "retry" || command.Name() == "drop") && len(args) == 0 && c.receiver == "" {
+			return errors.New("name IDs, or --receiver NAME for all of its queue")
+		}
+		return ended(c.run(command.Context(), command.Name(), action))
 	}
-	c.ids = flags.Args()
-	switch {
-	case name == "show" && len(c.ids) == 0:
-		fmt.Fprintln(s.err, "edge-eventer spool show: name at least one ID; spool ls lists them")
-		return exitUsage
-	case (name == "retry" || name == "drop") && len(c.ids) == 0 && c.receiver == "":
-		fmt.Fprintf(s.err, "edge-eventer spool %s: name IDs, or --receiver NAME for all of its queue\n", name)
-		return exitUsage
-	}
-	loaded, mistakes := config.LoadAnyway(*path)
+	return command
+}
+
+// run does an action on the queues that can be reached.
+func (c *spoolCommand) run(ctx context.Context, name string, action func(*spoolCommand, context.Context, control.Queues) error) int {
+	loaded, mistakes := config.LoadAnyway(c.config)
 	if loaded == nil {
-		return refuse(*path, mistakes, s)
+		return refuse(c.config, mistakes, c.streams)
 	}
-	ctx := context.Background()
 	queues := newReach(loaded.Spool.Path, loaded.Spool.MaxBytes, mistakes)
 	defer queues.Close()
 	err := action(c, ctx, queues)
 	if errors.Is(err, mistakes) && mistakes != nil {
-		return refuse(*path, mistakes, s)
+		return refuse(c.config, mistakes, c.streams)
 	}
 	if err != nil {
-		fmt.Fprintf(s.err, "edge-eventer spool %s: %v\n", name, err)
+		fmt.Fprintf(c.err, "edge-eventer spool %s: %v\n", name, err)
 		return exitFailed
 	}
 	return exitOK

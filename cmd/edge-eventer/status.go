@@ -4,9 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -17,6 +17,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
@@ -32,18 +33,31 @@ const (
 	maxDeliveries = 5
 )
 
-func showStatus(args []string, s streams) int {
-	flags := flag.NewFlagSet("status", flag.ContinueOnError)
-	path := flags.String("config", defaultConfig, "configuration `FILE`, which names the spool")
-	format := flags.String("o", "text", "`FORMAT`: text or json")
-	watch := flags.Bool("watch", false, "draw again every 2 seconds until interrupted")
-	if code, ok := parse(flags, args, s, 0); !ok {
-		return code
+func statusCommand(s streams) *cobra.Command {
+	command := &cobra.Command{
+		Use:   "status",
+		Short: "is it working, and if not, why",
+		Long: `What the agent is doing: link, queues, budget, losses, last deliveries. The first line says whether it works; lines with ! say why not, > what
+that means and what to do, * what else is worth knowing. Colours only on a terminal, and not where NO_COLOR is set. Exit status 1: no agent
+answers; 3: it may not be asked, so whether it works is not known.`,
+		Example: `  sudo edge-eventer status --watch
+  kubectl -n edge-eventer exec deploy/edge-eventer -- edge-eventer status -o json`,
+		Args: takes(0, 0, ""),
 	}
-	if *format != "text" && *format != "json" {
-		fmt.Fprintf(s.err, "edge-eventer status: -o takes text or json, not %q\n", *format)
-		return exitUsage
+	path := configFlag(command, ", which names the spool")
+	format := command.Flags().StringP("output", "o", "text", "`FORMAT`: text or json")
+	complete(command, "output", []string{"text", "json"})
+	watch := command.Flags().Bool("watch", false, "draw again every 2 seconds until interrupted")
+	command.RunE = func(*cobra.Command, []string) error {
+		if *format != "text" && *format != "json" {
+			return fmt.Errorf("--output takes text or json, not %q", *format)
+		}
+		return ended(showStatus(path, format, watch, s))
 	}
+	return command
+}
+
+func showStatus(path, format *string, watch *bool, s streams) int {
 	c, mistakes := config.LoadAnyway(*path)
 	if c == nil {
 		return refuse(*path, mistakes, s)
@@ -101,9 +115,22 @@ func loadConfig(path string, s streams) (*config.Config, int) {
 	return c, exitOK
 }
 
-// refuse prints the mistakes of a configuration and returns the exit code.
+// refuse prints the mistakes of a configuration, each as FILE:LINE: KEY: TEXT, and returns the exit code.
 func refuse(path string, mistakes error, s streams) int {
-	fmt.Fprintf(s.err, "edge-eventer: %s: the configuration is refused\n%v\n", path, mistakes)
+	found, ok := errors.AsType[*config.Errors](mistakes)
+	if !ok {
+		fmt.Fprintf(s.err, "edge-eventer: %v\n", mistakes)
+		if errors.Is(mistakes, fs.ErrNotExist) {
+			fmt.Fprintln(s.err, "edge-eventer init writes a first configuration: see edge-eventer init --help")
+		}
+		return exitUsage
+	}
+	for _, m := range found.Mistakes {
+		fmt.Fprintln(s.err, m.In(path))
+	}
+	if found.More > 0 {
+		fmt.Fprintf(s.err, "%s: and %d more\n", path, found.More)
+	}
 	return exitUsage
 }
 

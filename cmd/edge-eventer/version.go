@@ -1,9 +1,10 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"runtime"
+
+	"github.com/spf13/cobra"
 )
 
 // version and commit are set by the linker: see the Makefile.
@@ -12,11 +13,18 @@ var (
 	commit  = "unknown"
 )
 
-func printVersion(args []string, s streams) int {
-	flags := flag.NewFlagSet("version", flag.ContinueOnError)
-	if code, ok := parse(flags, args, s, 0); !ok {
-		return code
+func versionCommand(s streams) *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "print version and commit",
+		Long:    "Prints version and commit.",
+		Example: "  edge-eventer version",
+		Args:    takes(0, 0, ""),
+		RunE:    func(*cobra.Command, []string) error { return ended(printVersion(s)) },
 	}
+}
+
+func printVersion(s streams) int {
 	fmt.Fprintf(s.out, "edge-eventer %s (commit %s, %s, %s/%s)\n", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return exitOK
 }
