@@ -596,13 +596,17 @@ func rush(now time.Time) time.Duration {
 func (d *delivery) message(w *waiting) *notify.Message {
 	m := &notify.Message{Now: time.Now()}
 	for _, t := range w.incidents {
-		m.Incidents = append(m.Incidents, t.incident.Alert(d.policy, d.cluster, t.severity))
+		alert := t.incident.Alert(d.policy, d.cluster, t.severity)
+		alert.FirstSeen, alert.LastSeen = t.incident.Span(m.Now)
+		m.Incidents = append(m.Incidents, alert)
 	}
 	if w.digest != nil {
 		m.Digest = w.digest.summary()
 	}
 	for _, in := range w.resolved {
-		m.Resolved = append(m.Resolved, in.Alert(d.policy, d.cluster, d.severityOf(in)))
+		alert := in.Alert(d.policy, d.cluster, d.severityOf(in))
+		alert.FirstSeen, alert.LastSeen = in.Span(m.Now)
+		m.Resolved = append(m.Resolved, alert)
 	}
 	for _, l := range w.losses {
 		m.Losses = append(m.Losses, notify.Loss{Cause: l.Cause, Incidents: l.Records, Events: l.Events, Since: l.Since})

@@ -132,9 +132,10 @@ func (a *Agent) eachIncident(yield func(page.Incident) bool) error {
 				return fmt.Errorf("decode record %x: %w", record.Key, err)
 			}
 			e := &in.Event
+			_, last := in.Span(time.Now())
 			if read++; read > maxGlance || !yield(page.Incident{
 				Severity: string(c.SeverityOf(e.Reason)), Namespace: e.InvolvedObject.Namespace, Kind: e.InvolvedObject.Kind,
-				Workload: in.Workload, Reason: e.Reason, Message: e.Message, Occurrences: in.Occurrences, Last: in.Last, Told: in.Untold() == 0,
+				Workload: in.Workload, Reason: e.Reason, Message: e.Message, Occurrences: in.Occurrences, Last: last, Told: in.Untold() == 0,
 			}) {
 				break
 			}

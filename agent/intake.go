@@ -553,7 +553,8 @@ func (in *intake) takePage(tx *spool.Tx, page watch.Page, t *tally) error {
 		options.notBefore = options.at.Add(-in.lookback)
 	}
 	if !page.Replaced {
-		// What is no number knows nothing.
+		// What is no number knows nothing, and leaves the order to that of arrival.
+		options.list, _ = watch.ParseResourceVersion(page.ResourceVersion)
 		options.position, _ = watch.ParseResourceVersion(state.Position)
 	}
 	for i := range page.Events {
@@ -602,6 +603,8 @@ var errRescued = errors.New("the spool was damaged while the list was taken: the
 type takeOptions struct {
 	// at is when the event arrived.
 	at time.Time
+	// list is the resourceVersion of the list that showed it; 0: a watch did.
+	list uint64
 	// notBefore: events last seen before it are entered in the ledger, but are not news. Zero: all are.
 	notBefore time.Time
 	// replaced: resourceVersions in the ledger are of another history and only counts can be compared.
@@ -649,6 +652,7 @@ func (in *intake) take(tx *spool.Tx, e *notify.Event, options takeOptions, t *ta
 		t.critical++
 	}
 	o := observe(e, uint32(isNew), options.at)
+	o.List = options.list
 	if in.daily {
 		if t.daily == nil {
 			if t.daily, err = readDaily(tx); err != nil {

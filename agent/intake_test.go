@@ -423,3 +423,40 @@ func TestEventsThatCannotBeReadAreALossThatIsTold(t *testing.T) {
 		}
 	})
 }
+
+// TestAnUpdateWithAnEarlierTimeReachesTheArchive: the node's clock was an hour ahead and is set while the first version is on its way.
+func TestAnUpdateWithAnEarlierTimeReachesTheArchive(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, r *scripted) {
+		routes := slices.Clone(h.intake.routing())
+		routes[0].policy.PerEvent = true
+		h.intake.reroute(new(filter.Filter), routes, false)
+		h.deliveries["ops"].policy.PerEvent = true
+		update := warning("web", 11, 2, time.Now())
+		update.Message = "after the clock was set"
+		first := true
+		r.answer = func(context.Context, *notify.Message, notify.Form) error {
+			if first {
+				first = false
+				h.show(update)
+				<-time.After(90 * time.Second)
+			}
+			return nil
+		}
+		ahead := warning("web", 10, 1, time.Now())
+		ahead.LastTimestamp = time.Now().Add(time.Hour)
+		h.show(ahead)
+		pass(10 * time.Minute)
+		var got []string
+		for _, m := range r.messages() {
+			for _, in := range m.Incidents {
+				got = append(got, in.Event.ResourceVersion+" "+in.Event.Message)
+				if in.LastSeen.After(m.Now) {
+					t.Errorf("version %s is shown as seen at %s, in %s", in.Event.ResourceVersion, in.LastSeen, in.LastSeen.Sub(m.Now))
+				}
+			}
+		}
+		if want := []string{"10 " + ahead.Message, "11 " + update.Message}; !slices.Equal(got, want) {
+			t.Errorf("the archive got %q, want %q", got, want)
+		}
+	})
+}

@@ -205,8 +205,9 @@ func entry(receiver string, r *spool.Record) Entry {
 		e.Undecoded = err.Error()
 		return e
 	}
+	first, last := in.Span(time.Now())
 	e.Incident = &Incident{
-		Workload: in.Workload, First: in.First, Last: in.Last, Occurrences: in.Occurrences, Told: in.Told, ToldAt: in.ToldAt,
+		Workload: in.Workload, First: first, Last: last, Occurrences: in.Occurrences, Told: in.Told, ToldAt: in.ToldAt,
 		Objects: in.Objects, Own: in.Own, Event: in.Event,
 	}
 	return e

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/notify"
@@ -22,11 +23,12 @@ const (
 
 // Incident is the record that waits in a receiver's queue.
 type Incident struct {
-	// Event is the latest event that was folded in.
+	// Event is the newest event that was folded in, by arrival: its own times are those of a clock that may be wrong.
 	Event notify.Event
 	// Workload is the involved object's name without generated suffixes.
 	Workload string
-	// First and Last are the times of the first and the latest observation, as the events say.
+	// First and Last are the earliest first observation and the last one of the newest event, as the events say. Span bounds them
+	// for show.
 	First, Last time.Time
 	// Opened and Active are when the agent took the first and the latest event, by its own clock.
 	Opened, Active time.Time
@@ -64,6 +66,8 @@ type Observation struct {
 	New uint32
 	// At is the agent's clock.
 	At time.Time
+	// List is the resourceVersion of the list that showed the event, which is in no order of time; 0: a watch did, in order.
+	List uint64
 	// Own marks an event of the agent itself.
 	Own bool
 }
@@ -87,12 +91,12 @@ func (p Policy) Fold(in *Incident, o *Observation) (*Incident, time.Time, bool) 
 		return nil, time.Time{}, false
 	case in == nil, in.Untold() == 0 && o.New > 0 && in.quietAt(o.At, p.ResolveAfter):
 		in = &Incident{First: o.Event.FirstSeen(), Opened: o.At}
-		in.add(o)
+		in.add(o, in.isNewest(o))
 		return in, o.At.Add(p.GroupWait), true
 	}
 	waited := in.Untold() > 0
 	returned := in.quietAt(o.At, p.ResolveAfter)
-	in.add(o)
+	in.add(o, in.isNewest(o))
 	if in.Untold() == 0 {
 		return in, p.due(in), true
 	}
@@ -116,7 +120,7 @@ func (p Policy) foldEvent(in *Incident, o *Observation) *Incident {
 	} else {
 		waiting = in.Untold()
 	}
-	in.add(o)
+	in.add(o, true)
 	in.Occurrences = uint32(min(o.Event.Observed(), maxOccurrences))
 	untold := max(uint64(waiting)+uint64(o.New), 1)
 	in.Told = in.Occurrences - uint32(min(untold, uint64(in.Occurrences)))
@@ -197,12 +201,11 @@ func (in *Incident) quietAt(at time.Time, resolveAfter time.Duration) bool {
 	return at.Sub(in.Active) >= resolveAfter
 }
 
-// add takes the observation into counts, times and objects. The event that was seen last stays the sample.
-func (in *Incident) add(o *Observation) {
-	seen := o.Event.LastSeen()
-	if !seen.Before(in.Last) {
+// add takes the observation into counts, times and objects. The newest event becomes the sample.
+func (in *Incident) add(o *Observation, newest bool) {
+	if newest {
 		in.Event = o.Event
-		in.Last = seen
+		in.Last = o.Event.LastSeen()
 		in.Workload = o.Workload
 	}
 	if first := o.Event.FirstSeen(); first.Before(in.First) {
@@ -214,6 +217,33 @@ func (in *Incident) add(o *Observation) {
 		in.Active = o.At
 	}
 	in.addObject(o.Event.InvolvedObject.Name)
+}
+
+// isNewest reports whether the event is newer than all that were folded in. What a watch shows is; of a list, what has the higher
+// resourceVersion. The sample of another history than the list's, whose version may lie above that of the list, is older.
+func (in *Incident) isNewest(o *Observation) bool {
+	if o.List == 0 {
+		return true
+	}
+	sample, err := strconv.ParseUint(in.Event.ResourceVersion, 10, 64)
+	if err != nil || sample > o.List {
+		return true
+	}
+	version, err := strconv.ParseUint(o.Event.ResourceVersion, 10, 64)
+	return err != nil || version > sample
+}
+
+// Span returns the times of the first and the latest observation for show: none lies ahead of now, as that of a node does whose
+// clock is ahead, and the first not behind the latest.
+func (in *Incident) Span(now time.Time) (first, last time.Time) {
+	first, last = in.First, in.Last
+	if last.After(now) {
+		last = now
+	}
+	if first.After(last) {
+		first = last
+	}
+	return first, last
 }
 
 func (in *Incident) addObject(name string) {

@@ -114,6 +114,81 @@ func TestHeldBackRepeatsAreToldAtOnceWhenTheProblemReturns(t *testing.T) {
 	}
 }
 
+// shown is an observation of the given version, of an event with the given time, that arrives at another.
+func shown(version int, seen, arrives time.Time, message string) *Observation {
+	o := observation(arrives, 1)
+	o.Event.ResourceVersion, o.Event.Message = strconv.Itoa(version), message
+	o.Event.FirstTimestamp, o.Event.LastTimestamp = seen, seen
+	return o
+}
+
+// TestTheNewestArrivalIsTheSampleWhateverItsTimesSay: a node's clock ran an hour ahead and was set. What comes then is the news.
+func TestTheNewestArrivalIsTheSampleWhateverItsTimesSay(t *testing.T) {
+	for name, p := range map[string]Policy{"incident": incidents, "event": events} {
+		in, _, _ := p.Fold(nil, shown(7, start.Add(time.Hour), start, "old"))
+		seen, err := Decode(in.Append(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, _, _ = p.Fold(in, shown(8, start.Add(time.Minute), start.Add(time.Minute), "new"))
+		if in.Event.Message != "new" || !in.Last.Equal(start.Add(time.Minute)) || !in.First.Equal(start.Add(time.Minute)) {
+			t.Errorf("%s: sample %q, %s to %s", name, in.Event.Message, in.First, in.Last)
+		}
+		// The first was in flight when the second came.
+		in, _, keep := p.ToldUntil(in, seen, start.Add(2*time.Minute))
+		if !keep || in.Untold() != 1 {
+			t.Errorf("%s: kept %t with %d untold, want the update to wait", name, keep, in.Untold())
+		}
+	}
+}
+
+// TestAListIsOrderedByResourceVersion: it comes in the order of names. Against a sample of another history no version says anything.
+func TestAListIsOrderedByResourceVersion(t *testing.T) {
+	listed := func(version int, list uint64, message string) *Observation {
+		o := shown(version, start, start, message)
+		o.List = list
+		return o
+	}
+	for name, c := range map[string]struct {
+		sample string
+		next   *Observation
+		want   string
+	}{
+		"older of a list":               {"70", listed(69, 100, "next"), "sample"},
+		"newer of a list":               {"70", listed(71, 100, "next"), "next"},
+		"older by text, newer by value": {"70", listed(100, 100, "next"), "next"},
+		"sample of another history":     {"101", listed(69, 100, "next"), "next"},
+		"the agent's own sample":        {"none", listed(69, 100, "next"), "next"},
+		"older, but watched":            {"70", listed(69, 0, "next"), "next"},
+	} {
+		in, _, _ := incidents.Fold(nil, shown(1, start, start, "sample"))
+		in.Event.ResourceVersion = c.sample
+		in, _, _ = incidents.Fold(in, c.next)
+		if in.Event.Message != c.want || in.Occurrences != 2 {
+			t.Errorf("%s: sample %q of %d occurrences, want %q of 2", name, in.Event.Message, in.Occurrences, c.want)
+		}
+	}
+	// One event is taken only once per version, so what is taken of it is news.
+	in, _, _ := events.Fold(nil, shown(70, start, start, "sample"))
+	if in, _, _ = events.Fold(in, listed(69, 100, "next")); in.Event.Message != "next" {
+		t.Error("an event's update was left out")
+	}
+}
+
+func TestTimesFromTheFutureAreBoundedForShow(t *testing.T) {
+	in, _, _ := incidents.Fold(nil, shown(7, start.Add(48*time.Hour), start, "ahead"))
+	if first, last := in.Span(start.Add(time.Minute)); !first.Equal(start.Add(time.Minute)) || !last.Equal(first) {
+		t.Errorf("shown from %s to %s at %s", first, last, start.Add(time.Minute))
+	}
+	if !in.Event.LastTimestamp.Equal(start.Add(48 * time.Hour)) {
+		t.Error("the event itself was changed")
+	}
+	in, _, _ = incidents.Fold(in, shown(8, start, start, "set"))
+	if first, last := in.Span(start.Add(time.Minute)); !first.Equal(start) || !last.Equal(start) {
+		t.Errorf("shown from %s to %s", first, last)
+	}
+}
+
 func TestWhatComesWhileAMessageIsOnItsWayStaysUntold(t *testing.T) {
 	in, _, _ := incidents.Fold(nil, observation(start, 2))
 	seen, err := Decode(in.Append(nil))
