@@ -76,6 +76,14 @@ func (c *cloudEvents) Render(m *Message, _ Form) (*Request, error) {
 }
 
 func (c *cloudEvents) event(in *Incident, losses []Loss) []byte {
+	e := c.frame(in)
+	frame := len(toJSON(e)) + len(",[]")
+	e.Data = record(in, losses, min(cloudEventLimit, int(c.cfg.BatchBytes))-frame)
+	return toJSON(e)
+}
+
+// frame is the event without its data.
+func (c *cloudEvents) frame(in *Incident) cloudEvent {
 	attribute := func(text string) string { return prepared(text, 256, byteWidth, cleanLine) }
 	e := cloudEvent{
 		SpecVersion: "1.0",
@@ -90,9 +98,7 @@ func (c *cloudEvents) event(in *Incident, losses []Loss) []byte {
 	if e.ID == "" {
 		e.ID = "none"
 	}
-	frame := len(toJSON(e)) + len(",[]")
-	e.Data = record(in, losses, min(cloudEventLimit, int(c.cfg.BatchBytes))-frame)
-	return toJSON(e)
+	return e
 }
 
 // Send posts the request.

@@ -147,21 +147,7 @@ func lossDocuments(losses []Loss) []documentLoss {
 // record encodes an incident, and losses beside it, within limit bytes. Where it is too large the message is cut, and only if
 // there is none left the other texts.
 func record(in *Incident, losses []Loss, limit int) []byte {
-	text, field := min(limit, len(in.Message)), 1024
-	for {
-		d := incidentDocument(in, text, field)
-		d.Losses = lossDocuments(losses)
-		b := toJSON(d)
-		switch {
-		case len(b) <= limit, text == 0 && field == 0:
-			return b
-		case text > 0:
-			// In proportion, because escapes make a text up to 6 times as long.
-			text = max(0, text*limit/len(b)-64)
-		default:
-			field /= 2
-		}
-	}
+	return within(in, limit, func(text, field int) []byte { return toJSON(documentOf(in, losses, text, field)) })
 }
 
 // batchID is the same for the same incidents and losses, in the same order.

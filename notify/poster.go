@@ -3,6 +3,7 @@ package notify
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"fmt"
 	"net/http"
@@ -148,4 +149,18 @@ func LossText(l *Loss) string {
 		return "events were lost, and nobody knows how many: " + cause
 	}
 	return fmt.Sprintf("%d events of %d incidents were lost: %s", l.Events, l.Incidents, cause)
+}
+
+// TLSConfig returns how a receiver that does not speak HTTP opens TLS connections. The files are read at each call.
+func (c *Common) TLSConfig() (*tls.Config, error) {
+	cfg := c.config()
+	files, err := readTLSFiles(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("read the files of tls: %w", err)
+	}
+	with, err := files.trust()
+	if err != nil {
+		return nil, fmt.Errorf("read the files of tls: %w", err)
+	}
+	return tlsConfig(cfg, with), nil
 }

@@ -54,6 +54,9 @@ type Request struct {
 	Method string
 	Header map[string]string
 	Body   []byte
+	// Records stand in place of the body where the receiver takes each incident as a record of its own: first those of Indexes, then
+	// one of the losses if Losses says that there is one.
+	Records []Record
 	// Incidents is how many of the message's incidents are in the body.
 	Incidents int
 	// Taken lists which incidents of the message are in the body, by index in rising order. Nil: the first Incidents of
@@ -62,7 +65,7 @@ type Request struct {
 	// Group names the place within the receiver that the request goes to, where it has several, such as topics: one that fails must
 	// not hold what goes to others. Empty: there is one.
 	Group string
-	// Topic is where the records of kafka-rest go.
+	// Topic is where the records of kafka-rest, kafka and mqtt go.
 	Topic string
 	// Losses is the part of the request that tells the message's losses. They are told only once that part is confirmed.
 	Losses LossPart
@@ -165,7 +168,9 @@ func (e *Error) OutcomeOfRefused(at int) Outcome {
 
 // Answered reports whether the receiver looked at the message, so that another one may have another fate. That it wants fewer of
 // them is no such answer.
-func (e *Error) Answered() bool { return e.Status != 0 && e.Status != 429 && e.RetryAfter == 0 }
+func (e *Error) Answered() bool {
+	return (e.Status != 0 || e.Code != "") && e.Status != 429 && e.RetryAfter == 0
+}
 
 // Error returns the reason with the platform's code and the HTTP status where they are known.
 func (e *Error) Error() string {

@@ -9,6 +9,7 @@ import (
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/elasticsearch"
 	"github.com/edge-eventer/edge-eventer/notify/influxdb"
+	"github.com/edge-eventer/edge-eventer/notify/kafka"
 	"github.com/edge-eventer/edge-eventer/notify/otlp"
 )
 
@@ -18,6 +19,7 @@ func types() map[string]func() notify.Settings {
 	return map[string]func() notify.Settings{
 		elasticsearch.Type: elasticsearch.Defaults,
 		influxdb.Type:      influxdb.Defaults,
+		kafka.Type:         kafka.Defaults,
 		otlp.Type:          otlp.Defaults,
 	}
 }

@@ -103,6 +103,17 @@ func renderEvent(c *config.Config, r *config.Receiver, event *notify.Event, form
 	if request.Topic != "" {
 		fmt.Fprintf(out, "(topic: %s)\n", request.Topic)
 	}
+	for i := range request.Records {
+		record := &request.Records[i]
+		fmt.Fprintf(out, "\n(key: %s)\n", record.Key)
+		for _, h := range record.Header {
+			fmt.Fprintf(out, "%s: %s\n", h.Name, h.Value)
+		}
+		fmt.Fprintf(out, "\n%s\n", record.Value)
+	}
+	if len(request.Records) > 0 {
+		return nil
+	}
 	_, err = fmt.Fprintf(out, "\n%s\n", request.Body)
 	return err
 }

@@ -183,10 +183,10 @@ func wholeRefused(a *notify.Answer, r *reply) error {
 	return a.ByStatus("Elasticsearch")
 }
 
-// judge sums up the items: what was not taken, and the outcome of those. One that is to be retried makes all of them so, since the
-// others are refused again, alone, when it is gone.
+// judge sums up the items: what was not taken, and the outcome of each of those.
 func judge(a *notify.Answer, items []map[string]itemVerdict, incidents int) error {
 	var refused []int
+	var outcomes []notify.Outcome
 	var first *itemVerdict
 	outcome, count := notify.BadPayload, 0
 	for i, item := range items {
@@ -200,7 +200,7 @@ func judge(a *notify.Answer, items []map[string]itemVerdict, incidents int) erro
 		}
 		count++
 		if i < incidents {
-			refused = append(refused, i)
+			refused, outcomes = append(refused, i), append(outcomes, o)
 		}
 		if first == nil || o == notify.Retry && outcome != notify.Retry {
 			first = &v
@@ -221,7 +221,7 @@ func judge(a *notify.Answer, items []map[string]itemVerdict, incidents int) erro
 	}
 	e := a.Fail(outcome, code, "%d of %d documents were not stored: %s", count, len(items), notify.Quoted(first.Error.Reason))
 	if len(refused) < incidents {
-		e.Refused = refused
+		e.Refused, e.Outcomes = refused, outcomes
 	}
 	return e
 }
