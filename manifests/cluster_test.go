@@ -98,8 +98,8 @@ func path(t *testing.T, o object) string {
 	return group + "/" + plural + "/" + o.name()
 }
 
-// apply applies every object of the manifest as K3s and `kubectl apply --server-side` do. An unknown or duplicate field is an
-// error.
+// apply applies every object of the manifest as `kubectl apply --server-side` does. An unknown or duplicate field is an error. K3s
+// patches on its own side: manifests/k3s.
 func apply(t *testing.T, a api) []object {
 	t.Helper()
 	objects, texts := readManifest(t, manifestFile)
