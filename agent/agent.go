@@ -113,7 +113,7 @@ func (a *Agent) receiverOf(c *config.Config, r *config.Receiver) (notify.Receive
 	common := r.Common(c)
 	common.Version = a.options.Version
 	common.Logger = a.logger.With("receiver", r.Name)
-	common.DialContext = a.budget.Dialer(r.Name, nil)
+	common.DialContext, common.Doubt = a.budget.Dialer(r.Name, nil), a.budget.Doubt
 	receiver, err := a.newReceiver(c, r, common)
 	if err != nil {
 		return nil, fmt.Errorf("receiver %s: %w", r.Name, err)
@@ -162,7 +162,7 @@ func (a *Agent) openSpool(ctx context.Context) (*spool.Spool, error) {
 		s, err := spool.Open(spool.Options{
 			Path:     a.config.Spool.Path,
 			MaxBytes: a.config.Spool.MaxBytes,
-			MaxAge:   leastAge(a.config),
+			MaxAge:   a.config.Spool.MaxAge,
 			Synced:   a.syncs.add,
 		})
 		switch {
@@ -191,16 +191,6 @@ func (a *Agent) openSpool(ctx context.Context) (*spool.Spool, error) {
 	}
 }
 
-// leastAge returns after which age the spool may give up what waits: maxAge, but not while a repeat is held back on purpose, nor in the
-// hour after it.
-func leastAge(c *config.Config) time.Duration {
-	age := c.Spool.MaxAge
-	for i := range c.Receivers {
-		age = max(age, c.Receivers[i].RepeatInterval+time.Hour)
-	}
-	return age
-}
-
 // run wires the stages in the order of an event's way and waits for all of them.
 func (a *Agent) run(ctx context.Context, s *spool.Spool) error {
 	events, err := filter.New(a.config.Filter)
@@ -222,7 +212,9 @@ func (a *Agent) run(ctx context.Context, s *spool.Spool) error {
 	if err := a.loadHistory(s); err != nil {
 		return err
 	}
-	way := a.watchLink(ctx, link.Options{Interfaces: a.config.Link.Interfaces, Logger: a.logger})
+	way := a.watchLink(ctx, link.Options{
+		Interfaces: a.config.Link.Interfaces, Moved: a.budget.ForgetNames, Logger: a.logger,
+	})
 	a.mu.Lock()
 	a.link = way
 	a.mu.Unlock()

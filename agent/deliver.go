@@ -98,6 +98,8 @@ type delivery struct {
 	digest *digest
 	// notBefore is until when the receiver asked to be left alone. Neither a link that changed nor news cuts that short.
 	notBefore time.Time
+	// ways is which way out the receiver's connections were made by.
+	ways uint64
 	// refused counts the messages given up since one was taken.
 	refused int
 	pause   *backoff.ExponentialBackOff
@@ -166,14 +168,14 @@ func (d *delivery) run(ctx context.Context) error {
 			d.asides.again(time.Now())
 		}
 		b, err := d.look(time.Now())
-		pause, idle := time.Until(b.next), err == nil && len(b.incidents) == 0 && !b.wantsDigest
+		pause := time.Until(b.next)
 		switch {
 		case err != nil:
 			if reading.changed(time.Now(), err.Error()) {
 				d.logger.Error("cannot read the queue", "err", err)
 			}
 			pause = d.pause.NextBackOff()
-		case idle:
+		case len(b.incidents) == 0 && !b.wantsDigest:
 			// By the clock that cannot be set: a due time from disk would be long past once the wall clock was put ahead.
 			d.state(stateIdle, time.Now().Add(pause))
 		case d.mayLeave(ctx):
@@ -183,9 +185,8 @@ func (d *delivery) run(ctx context.Context) error {
 		}
 		if pause > 0 {
 			wake := d.wake
-			if d.trouble.failures > 0 && !idle || err != nil {
-				// News is no reason to try a receiver earlier that is failing; an operator's word is. Where nothing is due, what
-				// failed is gone, by an eviction, a rescue or an operator, and its pause is over.
+			if d.trouble.failures > 0 || err != nil {
+				// News is no reason to try a receiver earlier that is failing; an operator's word is.
 				wake = d.again
 			}
 			changed, err := waitOr(ctx, pause, wake, d.linkChanged())

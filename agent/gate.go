@@ -11,7 +11,8 @@ import (
 type wayOut interface {
 	Up() link.State
 	Changed() <-chan struct{}
-	Wait(context.Context) error
+	Wait(ctx context.Context, near func() bool) error
+	Ways() uint64
 	Status() link.Status
 }
 
@@ -24,13 +25,14 @@ func (d *delivery) mayLeave(ctx context.Context) bool {
 		_ = wait(ctx, pause)
 		return false
 	}
-	if d.linkDown() {
+	if d.linkDown(ctx) {
 		// Not even a name look-up leaves.
 		d.state(stateLinkDown, time.Time{})
 		d.digest = nil
-		_ = d.link.Wait(ctx)
+		_ = d.link.Wait(ctx, func() bool { return d.near(ctx) })
 		return false
 	}
+	d.dropDeadConnections()
 	if d.receiver.Limits().AvoidHalfHours {
 		if pause := rush(time.Now()); pause > 0 {
 			d.state(stateWaiting, time.Now().Add(pause))
@@ -49,6 +51,3 @@ func (d *delivery) mayLeave(ctx context.Context) bool {
 	}
 	return ctx.Err() == nil
 }
-
-// linkDown reports whether an attempt cannot succeed for want of a way out.
-func (d *delivery) linkDown() bool { return d.link != nil && d.link.Up() == link.Down }

@@ -20,6 +20,7 @@ type switched struct {
 	mu      sync.Mutex
 	status  link.Status
 	changed chan struct{}
+	ways    uint64
 }
 
 func newSwitched(state link.State) *switched {
@@ -34,6 +35,9 @@ func (s *switched) set(state link.State) {
 		s.status.OutageFrom, s.status.OutageTo = s.status.Since, time.Now()
 	}
 	s.status.State, s.status.Since = state, time.Now()
+	if state == link.Up {
+		s.ways++
+	}
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
@@ -52,14 +56,21 @@ func (s *switched) Changed() <-chan struct{} {
 	return s.changed
 }
 
-func (s *switched) Wait(ctx context.Context) error {
+func (s *switched) Ways() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ways
+}
+
+func (s *switched) Wait(ctx context.Context, near func() bool) error {
 	for {
 		changed := s.Changed()
-		if s.Up() != link.Down {
+		if s.Up() != link.Down || near() {
 			return ctx.Err()
 		}
 		select {
 		case <-changed:
+		case <-time.After(15 * time.Second):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -186,7 +186,9 @@ func (a *alertmanager) verdict(got *answer, r *Request) error {
 	switch {
 	case got.status == http.StatusOK && got.broken != nil:
 		return got.broken
-	case got.status == http.StatusOK && !got.isHTML():
+	case got.isHTML():
+		return got.byStatus("Alertmanager")
+	case got.status == http.StatusOK:
 		return nil
 	case got.status == http.StatusBadRequest && r.Incidents > 1:
 		return got.fail(BadPayload, "", "Alertmanager refused some alerts and took the others: %s", quoted(text))

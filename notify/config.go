@@ -75,6 +75,9 @@ type Config struct {
 	// DialContext opens the connections, so that bytes can be counted at the socket. Default: a net.Dialer
 	// without keep-alive probes, which would cost bytes on an idle link.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// Doubt is told the host of the URL when a request to it failed before its answer was judged, so that its name is looked
+	// up anew; with wrong set, when it was somebody else who answered, such as a captive portal. Default: nobody is told.
+	Doubt func(host string, wrong bool)
 	// Output is where stdout prints. Default: os.Stdout.
 	Output io.Writer
 }

@@ -79,6 +79,8 @@ func status(code int, text string) notifytest.Answer {
 	return notifytest.Answer{Status: code, Body: text}
 }
 
+const portalPage = "<!DOCTYPE html><html><body>Please sign in</body></html>"
+
 // anybody's answers are what every receiver must take for the same.
 func commonAnswers(statusDecides bool) []documented {
 	all := []documented{
@@ -90,6 +92,22 @@ func commonAnswers(statusDecides bool) []documented {
 		{name: "http-429-nonsense", answer: notifytest.Answer{Status: 429, Header: map[string]string{"Retry-After": "-5"}}, outcome: notify.Retry},
 		{name: "http-408", answer: status(408, ""), outcome: notify.Retry},
 		{name: "redirect", answer: notifytest.Answer{Status: 302, Header: map[string]string{"Location": "http://login.example/"}}, outcome: notify.Retry, says: "redirect"},
+		{name: "portal-200", answer: body(portalPage), outcome: notify.Retry, says: "captive portal"},
+		{name: "portal-200-bom", answer: body("\uFEFF\n " + portalPage), outcome: notify.Retry, says: "captive portal"},
+		{name: "portal-200-xhtml", answer: body(`<?xml version="1.0"?>` + portalPage), outcome: notify.Retry, says: "captive portal"},
+		{
+			name: "portal-200-gzip", answer: notifytest.Answer{Header: map[string]string{"Content-Type": "text/html", "Content-Encoding": "gzip"}, Body: "\x1f\x8b\x08"},
+			outcome: notify.Retry, says: "captive portal",
+		},
+		{name: "portal-400", answer: status(400, portalPage), outcome: notify.Retry, says: "captive portal"},
+		{name: "portal-422", answer: status(422, portalPage), outcome: notify.Retry, says: "captive portal"},
+		{name: "portal-413", answer: status(413, portalPage), outcome: notify.Retry, says: "captive portal"},
+		{name: "portal-451", answer: status(451, portalPage), outcome: notify.Retry, says: "captive portal"},
+		{name: "portal-451-text", answer: status(451, "blocked"), outcome: notify.Retry, says: "captive portal"},
+		{name: "portal-402", answer: status(402, "top up"), outcome: notify.Retry, says: "captive portal"},
+		{name: "portal-511", answer: status(511, portalPage), outcome: notify.Retry, says: "captive portal"},
+		{name: "407-without-a-proxy", answer: status(407, ""), outcome: notify.Retry, says: "captive portal"},
+		{name: "101", answer: status(101, ""), outcome: notify.Retry, says: "captive portal"},
 		{name: "redirect-307", answer: notifytest.Answer{Status: 307, Header: map[string]string{"Location": "/elsewhere"}}, outcome: notify.Retry, says: "redirect"},
 	}
 	if !statusDecides {
@@ -100,9 +118,25 @@ func commonAnswers(statusDecides bool) []documented {
 			documented{name: "null", answer: body("null"), outcome: notify.Retry},
 			documented{name: "array", answer: body("[]"), outcome: notify.Retry},
 			documented{name: "half", answer: body(`{"code":0`), outcome: notify.Retry},
+			documented{name: "foreign-400", answer: status(400, "bad"), outcome: notify.Retry, says: "captive portal"},
+			documented{name: "foreign-401", answer: status(401, "who are you"), outcome: notify.Retry, says: "captive portal"},
+			documented{name: "foreign-403", answer: status(403, portalPage), outcome: notify.Retry, says: "captive portal"},
+			documented{name: "foreign-404", answer: status(404, portalPage), outcome: notify.Retry, says: "captive portal"},
 		)
 	}
 	return all
+}
+
+// strictAnswers are those that a platform does not give whose every answer is a verdict in its own words. Before a database there
+// may be a proxy of its operator.
+func strictAnswers(s *subject) []documented {
+	if s.statusDecides || s.lenient || slices.Contains([]string{"elasticsearch", "influxdb"}, s.name) {
+		return nil
+	}
+	return []documented{
+		{name: "foreign-413", answer: status(413, ""), outcome: notify.Retry, says: "captive portal"},
+		{name: "foreign-json", answer: status(403, `{"error":"payment required"}`), outcome: notify.Retry, says: "captive portal"},
+	}
 }
 
 // start runs the far end and returns the receiver for it.
@@ -128,7 +162,7 @@ func (s *subject) receiver(t testing.TB, base string, change ...func(*notify.Con
 				CAFile: cfg.CAFile, CertFile: cfg.CertFile, KeyFile: cfg.KeyFile, ServerName: cfg.ServerName,
 				InsecureSkipVerify: cfg.InsecureSkipVerify,
 			}, Proxy: cfg.Proxy, KeyExchange: cfg.KeyExchange,
-			DialContext: cfg.DialContext, Output: cfg.Output,
+			DialContext: cfg.DialContext, Doubt: cfg.Doubt, Output: cfg.Output,
 		})
 	}
 	if err != nil {
@@ -227,7 +261,7 @@ func TestOnlyThePlatformsYesIsSuccess(t *testing.T) {
 func TestEveryDocumentedAnswerHasItsOutcome(t *testing.T) {
 	forEach(t, func(t *testing.T, s *subject) {
 		server, r := s.start(t)
-		for _, d := range slices.Concat(s.answers, commonAnswers(s.statusDecides || s.lenient)) {
+		for _, d := range slices.Concat(s.answers, commonAnswers(s.statusDecides || s.lenient), strictAnswers(s)) {
 			server.Fail(1, d.answer)
 			err := send(t, r)
 			if err == nil {

@@ -163,10 +163,13 @@ func dingtalkSign(timestamp, secret string) string {
 }
 
 func (d *dingtalk) verdict(a *answer, signed time.Time) error {
+	if throttled := d.throttled(a); throttled != nil {
+		return throttled
+	}
 	reply, failure := a.errcode("DingTalk")
 	switch {
 	case failure != nil:
-		return d.throttled(a, failure)
+		return failure
 	case reply == nil:
 		return nil
 	}
@@ -208,14 +211,16 @@ func (d *dingtalk) refusedByPolicy(a *answer, name, text string, signed time.Tim
 	return refusedSignature(&d.clock, a, name, "DingTalk", signed)
 }
 
-// throttled recognizes the body of DingTalk's gateway, which has a status and a wait in seconds but no errcode.
-func (d *dingtalk) throttled(a *answer, failure *Error) *Error {
+// throttled recognizes the body of DingTalk's gateway, which has a status and a wait in seconds but no errcode; nil: it is
+// another one.
+func (d *dingtalk) throttled(a *answer) *Error {
 	var gateway struct {
+		Errcode      *int64
 		Status, Wait *uint64
-		Punish       string
 	}
-	if json.Unmarshal(a.body, &gateway) != nil || gateway.Status == nil || gateway.Wait == nil {
-		return failure
+	err := json.Unmarshal(a.body, &gateway)
+	if a.broken != nil || err != nil || gateway.Errcode != nil || gateway.Status == nil || gateway.Wait == nil {
+		return nil
 	}
 	throttled := a.fail(Retry, strconv.FormatUint(*gateway.Status, 10), "DingTalk's gateway asks for fewer requests")
 	return atLeast(throttled, max(dingtalkPause, clampRetryAfter(*gateway.Wait)))

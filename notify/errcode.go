@@ -20,7 +20,7 @@ func (a *answer) errcode(platform string) (*errcodeReply, *Error) {
 	}
 	var reply errcodeReply
 	if err := json.Unmarshal(a.body, &reply); err != nil || reply.Errcode == nil || *reply.Errcode == 0 && a.status != http.StatusOK {
-		return nil, a.byStatus(platform)
+		return nil, a.foreign(platform)
 	}
 	if *reply.Errcode == 0 {
 		return nil, nil

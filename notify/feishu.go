@@ -241,14 +241,14 @@ func (f *feishu) verdict(a *answer, signed time.Time) error {
 		return a.broken
 	}
 	if err := json.Unmarshal(a.body, &reply); err != nil {
-		return a.byStatus("Feishu")
+		return a.foreign("Feishu")
 	}
 	code := reply.Code
 	if code == nil {
 		code = reply.StatusCode
 	}
 	if code == nil || *code == 0 && a.status != http.StatusOK {
-		return a.byStatus("Feishu")
+		return a.foreign("Feishu")
 	}
 	name := strconv.FormatInt(*code, 10)
 	message := quoted(reply.Msg)

@@ -192,7 +192,7 @@ func (k *kafkaRest) verdict(a *answer, r *Request) error {
 	case err == nil && reply.ErrorCode != nil && a.status/100 != 2:
 		return k.refused(a, *reply.ErrorCode, quoted(reply.Message))
 	}
-	return a.byStatus("the Kafka bridge")
+	return a.foreign("the Kafka bridge")
 }
 
 func (k *kafkaRest) fates(a *answer, offsets []kafkaOffset) error {
@@ -264,5 +264,5 @@ func (k *kafkaRest) refused(a *answer, code int64, text string) *Error {
 	case code/100 == 4:
 		return a.fail(BadPayload, name, "the Kafka bridge refused the records: %s", text)
 	}
-	return a.byStatus("the Kafka bridge")
+	return a.foreign("the Kafka bridge")
 }

@@ -58,6 +58,9 @@ func New(cfg Config) (Receiver, error) {
 	if cfg.BatchBytes == 0 {
 		cfg.BatchBytes = DefaultBatchBytes
 	}
+	if cfg.Type == "telegram" && cfg.URL.IsZero() {
+		cfg.URL = SecretValue(telegramAPI)
+	}
 	if cfg.Method == "" {
 		cfg.Method = "POST"
 	}

@@ -15,7 +15,6 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -82,7 +81,70 @@ func newTransport(cfg *Config, with *tls.Config) *http.Transport {
 		Protocols:          new(http.Protocols),
 	}
 	t.Protocols.SetHTTP1(true)
+	t.OnProxyConnectResponse = func(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
+		if answer.StatusCode != http.StatusOK {
+			return &proxyRefusal{answer.StatusCode}
+		}
+		return nil
+	}
 	return t
+}
+
+// proxyRefusal is a proxy's answer to CONNECT that is not 200.
+type proxyRefusal struct{ status int }
+
+// Error returns the status, and nothing that the proxy wrote.
+func (r *proxyRefusal) Error() string { return fmt.Sprintf("the proxy answered %d", r.status) }
+
+// failure judges the refusal: what the configuration has to change keeps the queue, what may pass is tried again.
+func (r *proxyRefusal) failure() *Error {
+	e := &Error{Outcome: Retry, Status: r.status, Reason: "the proxy cannot connect to the receiver"}
+	switch r.status {
+	case http.StatusProxyAuthRequired:
+		e.Outcome, e.Reason = BadTarget, "the proxy refuses: it wants a user name and a password"
+	case http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusUnauthorized:
+		e.Outcome, e.Reason = BadTarget, "the proxy refuses to connect to the receiver"
+	}
+	return e
+}
+
+// proxied reports whether a proxy stands before the URL of a request.
+func (p *poster) proxied(r *http.Request) bool {
+	proxy, err := p.transport.Proxy(r)
+	return err == nil && proxy != nil
+}
+
+// Destination returns the host that the next request connects to: that of the proxy where there is one, else that of the
+// URL; empty where the URL cannot be read or its host is a template.
+func (p *poster) Destination() string {
+	text, err := p.cfg.URL.Read()
+	if err != nil {
+		return ""
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return ""
+	}
+	if proxy, err := proxyOf(&p.cfg)(&http.Request{URL: u}); err == nil && proxy != nil {
+		return proxy.Hostname()
+	}
+	return u.Hostname()
+}
+
+// doubter returns what is called when an answer was not the receiver's. A connection to somebody else is not used again.
+func (p *poster) doubter(to target) func(wrong bool) {
+	return func(wrong bool) {
+		u, err := url.Parse(to.url)
+		if err != nil {
+			return
+		}
+		if p.cfg.Doubt != nil {
+			p.cfg.Doubt(u.Hostname(), wrong)
+		}
+		if wrong {
+			p.Close()
+		}
+	}
 }
 
 // Close releases idle connections.
@@ -98,19 +160,6 @@ type target struct {
 	header map[string]Secret
 }
 
-// answer is what came back.
-type answer struct {
-	status int
-	header http.Header
-	// body is the beginning of the body, at most 64 KiB.
-	body []byte
-	// broken is set if the body could not be read to its end. A verdict in the body is then unknown.
-	broken *Error
-	// date is the server's clock and at is ours at the same time; date is zero if it was not told.
-	date, at time.Time
-	redact   func(string) string
-}
-
 // post sends r and returns the answer whatever it says, or an *Error if there was none.
 func (p *poster) post(ctx context.Context, to target, r *Request) (*answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
@@ -119,6 +168,7 @@ func (p *poster) post(ctx context.Context, to target, r *Request) (*answer, erro
 	if err != nil {
 		return nil, &Error{Outcome: BadTarget, Reason: "a secret cannot be read", Err: err}
 	}
+	doubt := p.doubter(to)
 	if err := p.refresh(); err != nil {
 		return nil, &Error{Outcome: Retry, Reason: "the files of tls cannot be used", Err: err}
 	}
@@ -138,21 +188,20 @@ func (p *poster) post(ctx context.Context, to target, r *Request) (*answer, erro
 	// A client would follow redirects and wrap errors with the URL; the transport does neither.
 	resp, err := p.transport.RoundTrip(req)
 	if err != nil {
-		return nil, phase.failure(ctx, err, redact)
+		return nil, phase.failure(ctx, err, redact, doubt)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode == http.StatusSwitchingProtocols {
+	a := &answer{status: resp.StatusCode, header: resp.Header, at: time.Now(), redact: redact, doubt: doubt, proxied: p.proxied(req)}
+	if a.status == http.StatusSwitchingProtocols {
 		// Nobody asked for another protocol. What would follow is a bare connection, which ctx does not end.
-		a := &answer{status: resp.StatusCode, header: resp.Header, at: time.Now(), redact: redact}
-		return nil, a.fail(Retry, "", "the answer is not that of the receiver (perhaps a captive portal or a proxy)")
+		return nil, a.foreign("the receiver")
 	}
-	a := &answer{status: resp.StatusCode, header: resp.Header, at: time.Now(), redact: redact}
 	a.date, _ = http.ParseTime(resp.Header.Get("Date"))
 	var read error
 	a.body, read = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	a.body = a.body[:min(len(a.body), maxAnswer)]
 	if read != nil {
-		a.broken = phase.failure(ctx, read, redact)
+		a.broken = phase.failure(ctx, read, redact, doubt)
 		a.broken.Status = a.status
 	}
 	return a, nil
@@ -204,13 +253,21 @@ func (s *sendPhase) trace(ctx context.Context) context.Context {
 	})
 }
 
-func (s *sendPhase) failure(ctx context.Context, err error, redact func(string) string) *Error {
+// failure says what an error of the transport means. doubt is told that the name may lead to somebody else.
+func (s *sendPhase) failure(ctx context.Context, err error, redact func(string) string, doubt func(wrong bool)) *Error {
+	if refused, ok := errors.AsType[*proxyRefusal](err); ok {
+		return refused.failure()
+	}
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	_, plain := errors.AsType[tls.RecordHeaderError](err)
+	doubt(untrusted || plain)
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
 	reason := "cannot connect"
-	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	switch {
+	case plain:
+		reason = "the answer is no TLS (a captive portal or a proxy)"
 	case untrusted:
 		reason = "the server's certificate is not trusted (a captive portal, a wrong clock, or tls.caFile is missing)"
 	case s.written.Load():
@@ -288,64 +345,4 @@ func secretParts(u *url.URL) []string {
 		parts = append(parts, values...)
 	}
 	return parts
-}
-
-// isHTML recognizes the page of a captive portal or a proxy, where a status alone would be believed.
-func (a *answer) isHTML() bool { return strings.HasPrefix(strings.TrimSpace(string(a.body)), "<") }
-
-// fail describes an answer that is not a yes.
-func (a *answer) fail(outcome Outcome, code, format string, args ...any) *Error {
-	kept := a.body[:min(len(a.body), maxAnswerKept)]
-	return &Error{
-		Outcome:    outcome,
-		Status:     a.status,
-		Code:       code,
-		Reason:     a.redact(fmt.Sprintf(format, args...)),
-		RetryAfter: a.retryAfter(),
-		Answer:     []byte(cutBytes(a.redact(strings.ToValidUTF8(string(kept), "\uFFFD")), maxAnswerKept)),
-	}
-}
-
-// byStatus judges an answer that says nothing in the platform's own words: by its status, and what proves nothing is to
-// be retried. A redirect is the way of a captive portal, not of any of these platforms.
-func (a *answer) byStatus(platform string) *Error {
-	switch s := a.status; {
-	case s/100 == 3:
-		return a.fail(Retry, "", "redirected, perhaps by a captive portal; a redirect is not followed")
-	case s == http.StatusTooManyRequests:
-		return a.fail(Retry, "", "%s asks for fewer requests", platform)
-	case s == http.StatusRequestTimeout, s/100 == 5:
-		return a.fail(Retry, "", "%s is not available", platform)
-	case s == http.StatusRequestEntityTooLarge:
-		return a.fail(BadPayload, "", "%s refused the message as too large", platform)
-	case s == http.StatusUnauthorized, s == http.StatusForbidden, s == http.StatusNotFound, s == http.StatusGone,
-		s == http.StatusMethodNotAllowed, s == http.StatusProxyAuthRequired:
-		return a.fail(BadTarget, "", "%s refuses every message at this URL", platform)
-	case s/100 == 4:
-		return a.fail(BadPayload, "", "%s refused the message", platform)
-	}
-	return a.fail(Retry, "", "the answer is not that of %s (perhaps a captive portal or a proxy)", platform)
-}
-
-// retryAfter returns what the answer asks for: Retry-After in seconds or as a date, or the reset of Feishu's gateway.
-func (a *answer) retryAfter() time.Duration {
-	for _, name := range []string{"Retry-After", "X-Ogw-Ratelimit-Reset"} {
-		text := strings.TrimSpace(a.header.Get(name))
-		if seconds, err := strconv.ParseUint(text, 10, 63); err == nil {
-			return clampRetryAfter(seconds)
-		}
-		if at, err := http.ParseTime(text); err == nil {
-			now := a.at
-			if !a.date.IsZero() {
-				// The date is by the server's clock.
-				now = a.date
-			}
-			return min(max(0, at.Sub(now)), maxRetryAfter)
-		}
-	}
-	return 0
-}
-
-func clampRetryAfter(seconds uint64) time.Duration {
-	return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
 }

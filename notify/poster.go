@@ -16,6 +16,8 @@ type Poster struct{ *poster }
 type PosterOptions struct {
 	// Gzip compresses the bodies.
 	Gzip bool
+	// URL is where the requests go, so that Destination can be asked before the first of them.
+	URL Secret
 	// Secrets are taken out of every text that an answer brings back, beside those of the target's URL and headers.
 	Secrets []Secret
 }
@@ -23,7 +25,7 @@ type PosterOptions struct {
 // NewPoster returns a poster. It opens no connection.
 func NewPoster(c Common, o PosterOptions) *Poster {
 	cfg := c.config()
-	cfg.Gzip = o.Gzip
+	cfg.Gzip, cfg.URL = o.Gzip, o.URL
 	p := newPoster(cfg)
 	p.secrets = o.Secrets
 	return &Poster{p}
@@ -35,7 +37,7 @@ func (c *Common) config() *Config {
 		Name: c.Name, Cluster: c.Cluster, Location: c.Location, Language: c.Language, Logger: c.Logger,
 		CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, ServerName: c.TLS.ServerName,
 		InsecureSkipVerify: c.TLS.InsecureSkipVerify,
-		Proxy:              c.Proxy, KeyExchange: c.KeyExchange, DialContext: c.DialContext, Output: c.Output,
+		Proxy:              c.Proxy, KeyExchange: c.KeyExchange, DialContext: c.DialContext, Doubt: c.Doubt, Output: c.Output,
 	}
 }
 
@@ -81,6 +83,10 @@ func (a *Answer) IsHTML() bool { return a.isHTML() }
 func (a *Answer) Fail(outcome Outcome, code, format string, args ...any) *Error {
 	return a.fail(outcome, code, format, args...)
 }
+
+// Foreign judges an answer that is not in the platform's own words where such words are due: nothing is proven by it, so it
+// is retried, and the name that led to it is looked up anew.
+func (a *Answer) Foreign(platform string) *Error { return a.foreign(platform) }
 
 // ByStatus judges an answer that says nothing in the platform's own words by its status.
 func (a *Answer) ByStatus(platform string) *Error { return a.byStatus(platform) }

@@ -41,6 +41,9 @@ type Common struct {
 	// DialContext opens the connections, so that bytes can be counted at the socket. Default: a net.Dialer without
 	// keep-alive probes.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// Doubt is told the host of the URL when a request to it failed before its answer was judged, so that its name is looked
+	// up anew; with wrong set, when it was somebody else who answered, such as a captive portal. Default: nobody is told.
+	Doubt func(host string, wrong bool)
 
 	// Version is that of the agent, where a protocol has a place for it.
 	Version string

@@ -129,11 +129,11 @@ func (s *slack) verdict(a *answer) error {
 		return nil
 	case a.status == http.StatusTooManyRequests, a.status/100 == 5, a.status/100 == 3:
 		// rollup_error comes with 500 and is not the sender's fault.
-		return a.byStatus("Slack")
+		return a.foreign("Slack")
 	case slices.Contains(payload, word):
 		return a.fail(BadPayload, word, "Slack refused the message")
 	case slices.Contains(target, word):
 		return a.fail(BadTarget, word, "Slack refuses every message at this URL")
 	}
-	return a.byStatus("Slack")
+	return a.foreign("Slack")
 }

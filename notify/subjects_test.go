@@ -124,7 +124,7 @@ func webhookSubject() subject {
 		},
 		secrets: []string{webhookToken, "6f1e0d9c8b7a", "zzz-url-key"},
 		taken: []notifytest.Answer{
-			status(200, ""), status(200, "anything"), status(201, `{"id":1}`), status(202, ""), status(204, ""), body("<html>"),
+			status(200, ""), status(200, "anything"), status(201, `{"id":1}`), status(202, ""), status(204, ""), body(`<?xml version="1.0"?><Response/>`),
 		},
 		answers: []documented{
 			{name: "400", answer: status(400, "bad"), outcome: notify.BadPayload},
@@ -289,6 +289,8 @@ func telegramSubject() subject {
 			{name: "chat", answer: notifytest.TelegramError(400, "Bad Request: chat not found", ""), outcome: notify.BadTarget, code: "400", says: "chat not found"},
 			{name: "rights", answer: notifytest.TelegramError(400, "Bad Request: not enough rights to send text messages to the chat", ""), outcome: notify.BadTarget, code: "400"},
 			{name: "token", answer: notifytest.TelegramError(401, "Unauthorized", ""), outcome: notify.BadTarget, code: "401", says: "token"},
+			{name: "topic", answer: notifytest.TelegramError(400, "Bad Request: TOPIC_CLOSED", ""), outcome: notify.BadTarget, code: "400", says: "TOPIC_CLOSED"},
+			{name: "topic-gone", answer: notifytest.TelegramError(400, "Bad Request: message thread not found", ""), outcome: notify.BadTarget, code: "400"},
 			{name: "kicked", answer: notifytest.TelegramError(403, "Forbidden: bot was kicked from the supergroup chat", ""), outcome: notify.BadTarget, code: "403", says: "kicked"},
 			{name: "blocked", answer: notifytest.TelegramError(403, "Forbidden: bot was blocked by the user", ""), outcome: notify.BadTarget, code: "403"},
 			{name: "404", answer: notifytest.TelegramError(404, "Not Found", ""), outcome: notify.BadTarget, code: "404"},
@@ -328,8 +330,10 @@ func worktileSubject() subject {
 		platform: func() notifytest.Platform { return &notifytest.Worktile{Path: worktilePath} },
 		config:   func(base string) notify.Config { return notify.Config{URL: notify.SecretValue(base + worktilePath)} },
 		secrets:  []string{worktilePath, "f0e1d2c3b4a5968778695a4b3c2d1e0f"},
-		taken:    []notifytest.Answer{status(200, ""), body(`{"code":200}`), body(`{"code":0}`), status(204, ""), body("{}")},
+		taken:    []notifytest.Answer{status(200, ""), body(`{"code":200}`), body(`{"code":0}`), body(`{"code":"200"}`), body(`{"code":"0"}`), status(204, ""), body("{}")},
 		answers: []documented{
+			{name: "code is text", answer: body(`{"code":"400"}`), outcome: notify.Retry, code: "400"},
+			{name: "code is an object", answer: body(`{"code":{}}`), outcome: notify.Retry},
 			{name: "400", answer: status(400, ""), outcome: notify.BadTarget},
 			{name: "403", answer: status(403, ""), outcome: notify.BadTarget},
 			{name: "404", answer: status(404, ""), outcome: notify.BadTarget},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -158,14 +159,21 @@ func (t *telegram) send(ctx context.Context, r *Request) error {
 	if err != nil {
 		return &Error{Outcome: BadTarget, Reason: "the URL cannot be read", Err: err}
 	}
-	if base == "" {
-		base = telegramAPI
-	}
 	a, err := t.post(ctx, target{url: strings.TrimSuffix(base, "/") + "/bot" + token + "/sendMessage"}, r)
 	if err != nil {
 		return err
 	}
 	return t.verdict(a)
+}
+
+// telegramTarget lists parts of descriptions that are about the chat, its topic or the bot's place in it, not about the
+// message: the texts of tdlib/telegram-bot-api and the errors of Telegram that it passes on, in lower case.
+func telegramTarget() []string {
+	return []string{
+		"chat not found", "chat_id", "rights", "peer", "deactivated", "chat_write_forbidden", "chat_restricted",
+		"chat_send_plain_forbidden", "topic_closed", "topic_deleted", "topic closed", "thread not found",
+		"channel_private", "user_is_blocked", "group chat was upgraded",
+	}
 }
 
 func (t *telegram) verdict(a *answer) error {
@@ -182,7 +190,7 @@ func (t *telegram) verdict(a *answer) error {
 		return a.broken
 	}
 	if err := json.Unmarshal(a.body, &reply); err != nil || reply.OK == nil || *reply.OK && a.status != http.StatusOK {
-		return a.byStatus("Telegram")
+		return a.foreign("Telegram")
 	}
 	if *reply.OK {
 		return nil
@@ -201,8 +209,7 @@ func (t *telegram) verdict(a *answer) error {
 		return a.fail(BadTarget, name, "Telegram does not know the bot's token")
 	case reply.ErrorCode == http.StatusForbidden:
 		return a.fail(BadTarget, name, "the bot may not write to the chat: %s", description)
-	case strings.Contains(text, "chat not found"), strings.Contains(text, "chat_id"), strings.Contains(text, "rights"),
-		strings.Contains(text, "peer"), strings.Contains(text, "deactivated"), strings.Contains(text, "chat_write_forbidden"):
+	case slices.ContainsFunc(telegramTarget(), func(part string) bool { return strings.Contains(text, part) }):
 		return a.fail(BadTarget, name, "Telegram does not take messages for chatId: %s", description)
 	case reply.ErrorCode == http.StatusBadRequest, reply.ErrorCode == http.StatusRequestEntityTooLarge:
 		return a.fail(BadPayload, name, "Telegram refused the message: %s", description)

@@ -13,8 +13,9 @@ import (
 
 // webhook posts JSON to any URL: its own document, described in DESIGN.md, or a body made of templates.
 //
-// Delivered is what the answer's status says, 2xx unless configured otherwise, and what SuccessJSON finds in it. 408, 429 and 5xx are
-// Retry, 401, 403, 404, 405 and 410 BadTarget, other 4xx BadPayload. With SuccessJSON, a 2xx that does not show what is asked
+// Delivered is what the answer's status says, 2xx unless configured otherwise, and what SuccessJSON finds in it; a page of
+// HTML is no yes unless an Accept header asks for one. 408, 429 and 5xx are Retry, 401, 403, 404, 405 and 410 BadTarget,
+// other 4xx BadPayload unless they are a page. With SuccessJSON, a 2xx that does not show what is asked
 // for is Retry. Each request carries an Idempotency-Key, which is the same for the same content.
 type webhook struct {
 	*poster
@@ -145,6 +146,8 @@ func (w *webhook) verdict(a *answer) error {
 	switch {
 	case !success:
 		return a.byStatus("the receiver")
+	case len(w.cfg.SuccessJSON) == 0 && a.isHTML() && !w.asksForHTML():
+		return a.foreign("the receiver")
 	case len(w.cfg.SuccessJSON) == 0:
 		return nil
 	case a.broken != nil:
@@ -163,6 +166,17 @@ func (w *webhook) verdict(a *answer) error {
 		return a.fail(Retry, jsonText(got), "the answer's %s is not what success.json asks for", key)
 	}
 	return nil
+}
+
+// asksForHTML reports whether a header of the configuration accepts pages for people, which nobody answers to a program
+// unasked but a captive portal.
+func (w *webhook) asksForHTML() bool {
+	for name, value := range w.cfg.Header {
+		if text, err := value.Read(); err == nil && http.CanonicalHeaderKey(name) == "Accept" {
+			return strings.Contains(strings.ToLower(text), "html")
+		}
+	}
+	return false
 }
 
 // lookUp finds a value by its key, or by keys with dots between them.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"strconv"
 	"strings"
 )
 
@@ -79,18 +78,25 @@ func (w *worktile) verdict(a *answer) error {
 	if a.broken != nil {
 		return a.broken
 	}
-	if a.status/100 == 4 && a.status != http.StatusRequestTimeout && a.status != http.StatusTooManyRequests && a.status != http.StatusRequestEntityTooLarge {
-		return a.fail(BadTarget, "", "Worktile refuses messages at this URL")
+	if a.isHTML() {
+		return a.foreign("Worktile")
 	}
 	if a.status/100 != 2 {
-		return a.byStatus("Worktile")
+		e := a.byStatus("Worktile")
+		if e.Outcome == BadPayload && a.status != http.StatusRequestEntityTooLarge {
+			// Which code means a bad message is documented nowhere; the queue is kept.
+			e = a.fail(BadTarget, "", "Worktile refuses messages at this URL")
+		}
+		return e
 	}
-	var reply struct{ Code *int64 }
-	switch {
-	case a.isHTML():
-		return a.byStatus("Worktile")
-	case json.Unmarshal(a.body, &reply) == nil && reply.Code != nil && *reply.Code != 0 && *reply.Code != http.StatusOK:
-		return a.fail(Retry, strconv.FormatInt(*reply.Code, 10), "Worktile answered with a code that is not documented")
+	var reply struct{ Code any }
+	if json.Unmarshal(a.body, &reply) != nil || reply.Code == nil {
+		return nil
 	}
-	return nil
+	// A number or the same as text.
+	code := jsonText(reply.Code)
+	if code == "0" || code == "200" {
+		return nil
+	}
+	return a.fail(Retry, code, "Worktile answered with a code that is not documented")
 }

@@ -40,8 +40,6 @@ type Tx struct {
 	totals       totals
 	totalsLoaded bool
 	totalsDirty  bool
-	// before are the totals as the transaction found them.
-	before totals
 }
 
 // run opens the bucket and calls fn.
@@ -67,11 +65,7 @@ func (tx *Tx) seal(used int64) error {
 		if err := tx.trim(used); err != nil {
 			return err
 		}
-		t := tx.loadTotals()
-		t.rev++
-		if tx.spool.clock.began > 0 {
-			tx.spool.clock.stamp(t, tx.spool.options.Monotonic())
-		}
+		tx.loadTotals().rev++
 		tx.totalsDirty = true
 	}
 	for _, q := range tx.queues {
@@ -251,7 +245,7 @@ func (tx *Tx) loadTotals() *totals {
 		if err != nil {
 			tx.damaged(err)
 		}
-		tx.totals, tx.before = t, t
+		tx.totals = t
 	}
 	return &tx.totals
 }

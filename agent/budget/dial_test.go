@@ -9,10 +9,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -115,8 +119,10 @@ func TestBytesAtTheSocketAreCountedBothWays(t *testing.T) {
 
 // nameServer answers every A query with 127.0.0.1.
 type nameServer struct {
-	conn    net.PacketConn
-	ttl     uint32
+	conn net.PacketConn
+	ttl  uint32
+	// drops is a type of question that gets no answer.
+	drops   atomic.Uint32
 	silent  atomic.Bool
 	queries atomic.Int64
 	bytes   atomic.Uint64
@@ -148,7 +154,10 @@ func (n *nameServer) serve() {
 		if m.Unpack(b[:size]) != nil {
 			continue
 		}
-		m.Response, m.Additionals = true, nil
+		if uint32(m.Questions[0].Type) == n.drops.Load() {
+			continue
+		}
+		m.Response, m.RecursionAvailable, m.Additionals = true, true, nil
 		if n.silent.Load() {
 			m.RCode = dnsmessage.RCodeServerFailure
 		} else if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
@@ -174,7 +183,7 @@ func (n *nameServer) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 func TestNamesAreAskedOnceWhileValidAndCounted(t *testing.T) {
 	n := newNameServer(t, 300)
 	b := New(Options{DialDNS: n.dial})
-	addresses, err := b.lookup(t.Context(), "ops", "open.feishu.test.")
+	addresses, err := b.lookup(t.Context(), "ops", "open.feishu.test.", n.dial)
 	if err != nil || len(addresses) != 1 || addresses[0].String() != "127.0.0.1" {
 		t.Fatalf("addresses %v: %v", addresses, err)
 	}
@@ -183,14 +192,14 @@ func TestNamesAreAskedOnceWhileValidAndCounted(t *testing.T) {
 	}
 	asked := n.queries.Load()
 	for range 3 {
-		if _, err := b.lookup(t.Context(), "archive", "open.feishu.test."); err != nil {
+		if _, err := b.lookup(t.Context(), "archive", "open.feishu.test.", n.dial); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if n.queries.Load() != asked {
 		t.Errorf("%d queries for a name that was known", n.queries.Load()-asked)
 	}
-	a := b.names.get("open.feishu.test.")
+	a, _ := b.names.get("open.feishu.test.")
 	if valid := a.expires.Sub(a.asked); valid != 300*time.Second {
 		t.Errorf("the answer is used for %v, want what the name server said, 5 minutes", valid)
 	}
@@ -199,22 +208,22 @@ func TestNamesAreAskedOnceWhileValidAndCounted(t *testing.T) {
 func TestLastGoodAnswerServesWhileNoNameServerAnswers(t *testing.T) {
 	n := newNameServer(t, 0)
 	b := New(Options{DialDNS: n.dial})
-	if _, err := b.lookup(t.Context(), "ops", "open.feishu.test."); err != nil {
+	if _, err := b.lookup(t.Context(), "ops", "open.feishu.test.", n.dial); err != nil {
 		t.Fatal(err)
 	}
-	if a := b.names.get("open.feishu.test."); a.expires.Sub(a.asked) != minTTL {
+	if a, _ := b.names.get("open.feishu.test."); a.expires.Sub(a.asked) != minTTL {
 		t.Errorf("the answer is used for %v, want the least, %v", a.expires.Sub(a.asked), minTTL)
 	}
 	b.names.expire("open.feishu.test.")
 	n.silent.Store(true)
 	asked := n.queries.Load()
-	if a, err := b.lookup(t.Context(), "ops", "open.feishu.test."); err != nil || len(a) != 1 {
+	if a, err := b.lookup(t.Context(), "ops", "open.feishu.test.", n.dial); err != nil || len(a) != 1 {
 		t.Errorf("addresses %v: %v, want the last good answer", a, err)
 	}
 	if n.queries.Load() == asked {
 		t.Error("the name server was not asked")
 	}
-	if _, err := b.lookup(t.Context(), "ops", "unknown.test."); err == nil {
+	if _, err := b.lookup(t.Context(), "ops", "unknown.test.", n.dial); err == nil {
 		t.Error("a name that never was known was found")
 	}
 }
@@ -233,7 +242,7 @@ func TestDialerTriesEachAddressAndForgetsThemIfNoneAnswers(t *testing.T) {
 	if len(tried) != 1 || tried[0] != "127.0.0.1:443" {
 		t.Errorf("tried %q", tried)
 	}
-	if !b.names.get("open.feishu.test.").expires.IsZero() {
+	if a, _ := b.names.get("open.feishu.test."); !a.expires.IsZero() {
 		t.Error("an address at which nobody answers is still used")
 	}
 }
@@ -241,7 +250,7 @@ func TestDialerTriesEachAddressAndForgetsThemIfNoneAnswers(t *testing.T) {
 func TestNameCacheIsBounded(t *testing.T) {
 	b := New(Options{})
 	for i := range 3 * maxHosts {
-		b.names.put(strings.Repeat("h", i+1), answer{asked: time.Unix(int64(i), 0)})
+		b.names.put(strings.Repeat("h", i+1), answer{asked: time.Unix(int64(i), 0)}, 0)
 	}
 	if len(b.names.hosts) != maxHosts {
 		t.Errorf("%d hosts, want %d", len(b.names.hosts), maxHosts)
@@ -258,4 +267,221 @@ func FuzzTimeToLive(f *testing.F) {
 			t.Errorf("%v, %v", ttl, ok)
 		}
 	})
+}
+
+// known is a budget that knows the addresses of a host, and asks no name server.
+func known(t *testing.T, host string, addresses ...string) *Budget {
+	t.Helper()
+	b := New(Options{DialDNS: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no name server") }})
+	var four, six []netip.Addr
+	for _, text := range addresses {
+		if a := netip.MustParseAddr(text); a.Is4() {
+			four = append(four, a)
+		} else {
+			six = append(six, a)
+		}
+	}
+	b.names.put(host, answer{addresses: interleave(four, six), asked: time.Now(), expires: time.Now().Add(time.Hour)}, 0)
+	return b
+}
+
+// TestBothFamiliesAreTried has four and more IPv4 addresses at which nothing answers, and IPv6 as the only way out.
+func TestBothFamiliesAreTried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := known(t, "receiver.test", "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5", "2001:db8::1", "2001:db8::2")
+		var mu sync.Mutex
+		var tried []string
+		begin := time.Now()
+		dial := b.Dialer("ops", func(ctx context.Context, _, address string) (net.Conn, error) {
+			mu.Lock()
+			tried = append(tried, address)
+			mu.Unlock()
+			if address == "[2001:db8::2]:443" {
+				near, far := net.Pipe()
+				go func() { _, _ = io.Copy(io.Discard, far) }()
+				return near, nil
+			}
+			// A black hole.
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+		defer cancel()
+		c, err := dial(ctx, "tcp", "receiver.test:443")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close()
+		want := []string{"192.0.2.1:443", "[2001:db8::1]:443", "192.0.2.2:443", "[2001:db8::2]:443"}
+		if took := time.Since(begin); took != 3*attemptDelay || !slices.Equal(tried, want) {
+			t.Errorf("tried %q in %s, want %q in %s", tried, took, want, 3*attemptDelay)
+		}
+		tried, begin = nil, time.Now()
+		if c, err = dial(ctx, "tcp", "receiver.test:443"); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close()
+		if took := time.Since(begin); took != 0 || !slices.Equal(tried, want[3:]) {
+			t.Errorf("the second time tried %q in %s, want at once what was connected before", tried, took)
+		}
+	})
+}
+
+func TestAddressThatFailsAtOnceIsFollowedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := known(t, "receiver.test", "192.0.2.1", "2001:db8::1")
+		begin := time.Now()
+		dial := b.Dialer("ops", func(_ context.Context, _, address string) (net.Conn, error) {
+			if address != "[2001:db8::1]:443" {
+				return nil, syscall.ENETUNREACH
+			}
+			near, _ := net.Pipe()
+			return near, nil
+		})
+		if _, err := dial(t.Context(), "tcp", "receiver.test:443"); err != nil || time.Since(begin) != 0 {
+			t.Errorf("%v after %s, want a connection at once", err, time.Since(begin))
+		}
+	})
+}
+
+// TestConnectionThatComesTooLateIsClosed counts what is open, at the end and when nobody waits any more.
+func TestConnectionThatComesTooLateIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := known(t, "receiver.test", "192.0.2.1", "192.0.2.2", "192.0.2.3")
+		var open atomic.Int64
+		dial := b.Dialer("ops", func(_ context.Context, _, address string) (net.Conn, error) {
+			// The dialer of the tests takes no notice of its context.
+			<-time.After(time.Second)
+			near, _ := net.Pipe()
+			open.Add(1)
+			return &closing{near, &open}, nil
+		})
+		c, err := dial(t.Context(), "tcp", "receiver.test:443")
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Minute)
+		if open.Load() != 1 {
+			t.Errorf("%d connections are open, want the one that is used", open.Load())
+		}
+		_ = c.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if _, err := dial(ctx, "tcp", "receiver.test:443"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v, want the deadline", err)
+		}
+		<-time.After(time.Minute)
+		if open.Load() != 0 {
+			t.Errorf("%d connections are open that nobody has", open.Load())
+		}
+	})
+}
+
+type closing struct {
+	net.Conn
+	open *atomic.Int64
+}
+
+func (c *closing) Close() error {
+	c.open.Add(-1)
+	return c.Conn.Close()
+}
+
+func TestAnswerOfAPortalIsAskedAnew(t *testing.T) {
+	n := newNameServer(t, 3600)
+	b := New(Options{DialDNS: n.dial})
+	ask := func() int64 {
+		before := n.queries.Load()
+		_, _ = b.lookup(t.Context(), "ops", "open.feishu.test.", n.dial)
+		return n.queries.Load() - before
+	}
+	ask()
+	if ask() != 0 {
+		t.Fatal("a valid answer was asked for again")
+	}
+	b.Doubt("open.feishu.test.", false)
+	if ask() == 0 {
+		t.Error("the answer was not asked for again after a failure")
+	}
+	b.Doubt("open.feishu.test.", true)
+	n.silent.Store(true)
+	if a, err := b.lookup(t.Context(), "ops", "open.feishu.test.", n.dial); err == nil {
+		t.Errorf("the portal's answer serves as the last good one: %v", a)
+	}
+}
+
+func TestAnotherWayOutForgetsNames(t *testing.T) {
+	n := newNameServer(t, 3600)
+	b := New(Options{DialDNS: n.dial})
+	for _, host := range []string{"one.test.", "two.test."} {
+		if _, err := b.lookup(t.Context(), "ops", host, n.dial); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.ForgetNames()
+	before := n.queries.Load()
+	// The look-up is under way when the way out changes: its answer is that of the network before.
+	if _, err := b.lookup(t.Context(), "ops", "one.test.", func(ctx context.Context, network, address string) (net.Conn, error) {
+		b.ForgetNames()
+		return n.dial(ctx, network, address)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if n.queries.Load() == before {
+		t.Error("a name was not asked for again")
+	}
+	if a, _ := b.names.get("one.test."); len(a.addresses) != 1 || !a.expires.IsZero() {
+		t.Errorf("%+v, want an answer that is kept as last good one only", a)
+	}
+	n.silent.Store(true)
+	if a, err := b.lookup(t.Context(), "ops", "two.test.", n.dial); err != nil || len(a) != 1 {
+		t.Errorf("%v, %v, want the last good answer", a, err)
+	}
+}
+
+// TestAnswerOfOneFamilyIsEnough has a router that drops questions for IPv6 addresses.
+func TestAnswerOfOneFamilyIsEnough(t *testing.T) {
+	n := newNameServer(t, 3600)
+	n.drops.Store(uint32(dnsmessage.TypeAAAA))
+	b := New(Options{DialDNS: n.dial})
+	begin := time.Now()
+	a, err := b.lookup(t.Context(), "ops", "open.feishu.test.", n.dial)
+	if err != nil || len(a) != 1 {
+		t.Fatalf("%v, %v", a, err)
+	}
+	// The resolver would ask for 10 seconds, which leaves 5 to connect.
+	if took := time.Since(begin); took > 8*time.Second {
+		t.Errorf("the look-up took %s", took)
+	}
+	if k, _ := b.names.get("open.feishu.test."); k.expires.Sub(k.asked) != minTTL {
+		t.Errorf("half an answer is used for %s, want %s", k.expires.Sub(k.asked), minTTL)
+	}
+}
+
+func TestNearIsAskedOfEachAddressAndOfNearNameServersOnly(t *testing.T) {
+	n := newNameServer(t, 3600)
+	var asked atomic.Int64
+	b := New(Options{DialDNS: func(ctx context.Context, network, address string) (net.Conn, error) {
+		asked.Add(1)
+		return n.dial(ctx, network, address)
+	}})
+	near := func(addresses ...string) func(netip.Addr) bool {
+		return func(a netip.Addr) bool { return slices.Contains(addresses, a.String()) }
+	}
+	if !b.Near(t.Context(), "ops", "192.0.2.7", near("192.0.2.7")) || b.Near(t.Context(), "ops", "192.0.2.8", near("192.0.2.7")) {
+		t.Error("a literal address is not judged by itself")
+	}
+	if b.Near(t.Context(), "ops", "shop.test.", near("192.0.2.7")) || asked.Load() > 0 {
+		t.Error("a name server was asked that is not near")
+	}
+	if !b.Near(t.Context(), "ops", "shop.test.", func(netip.Addr) bool { return true }) {
+		t.Error("a name of the local network is not near")
+	}
+	if _, err := b.lookup(t.Context(), "ops", "shop.test.", n.dial); err != nil {
+		t.Fatal(err)
+	}
+	asked.Store(0)
+	if !b.Near(t.Context(), "ops", "shop.test.", near("127.0.0.1")) || b.Near(t.Context(), "ops", "shop.test.", near()) || asked.Load() > 0 {
+		t.Error("a known name was asked for, or misjudged")
+	}
 }

@@ -78,6 +78,7 @@ func (r *Receiver) New(c *Config, common notify.Common) (notify.Receiver, error)
 		return r.Settings.New(common)
 	}
 	settings := r.Notify(c)
-	settings.Logger, settings.DialContext, settings.Output = common.Logger, common.DialContext, common.Output
+	settings.Logger, settings.Output = common.Logger, common.Output
+	settings.DialContext, settings.Doubt = common.DialContext, common.Doubt
 	return notify.New(settings)
 }

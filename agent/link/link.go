@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -43,6 +44,9 @@ type Options struct {
 	// Interfaces are the names of interfaces of which one must be up, with a carrier and a global address.
 	// Default: a default route over any interface.
 	Interfaces []string
+	// Moved is called when another way out takes over, or the only one comes back, before Changed tells it. It must not
+	// block. Default: none.
+	Moved func()
 	// Logger takes one line at each change. Default: discarded.
 	Logger *slog.Logger
 }
@@ -50,12 +54,15 @@ type Options struct {
 // Link is the way out as the kernel shows it. Its methods may be called at any time from any goroutine.
 type Link struct {
 	logger *slog.Logger
+	moved  func()
 	// told is what the log said last. Only the watching goroutine uses it.
 	told string
 
 	mu      sync.Mutex
 	status  Status
 	changed chan struct{}
+	// ways counts the ways out that there were.
+	ways uint64
 	// downSince is when the present or last outage began.
 	downSince time.Time
 }
@@ -82,7 +89,10 @@ func Watch(ctx context.Context, o Options) *Link {
 }
 
 func newLink(o Options) *Link {
-	l := &Link{logger: o.Logger, changed: make(chan struct{})}
+	l := &Link{logger: o.Logger, moved: o.Moved, changed: make(chan struct{})}
+	if l.moved == nil {
+		l.moved = func() {}
+	}
 	if l.logger == nil {
 		l.logger = slog.New(slog.DiscardHandler)
 	}
@@ -93,6 +103,19 @@ func newLink(o Options) *Link {
 // Up returns the present state.
 func (l *Link) Up() State { return l.Status().State }
 
+// Ways counts how often another way out took over or the only one came back. What was connected before the count rose may be
+// dead without a word: the other side knows an address that this machine no longer has, or a NAT that is no longer between.
+func (l *Link) Ways() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ways
+}
+
+// Reaches reports whether address is on this machine or is reached by a route of its own, so that an attempt can succeed
+// though the link is Down: in the local network, or beyond a gateway there. It asks the kernel and sends nothing. Where the
+// routes cannot be seen it reports false.
+func Reaches(address netip.Addr) bool { return address.IsValid() && reaches(address) }
+
 // Status returns what is known.
 func (l *Link) Status() Status {
 	l.mu.Lock()
@@ -100,17 +123,20 @@ func (l *Link) Status() Status {
 	return l.status
 }
 
-// Changed returns a channel that is closed at the next change of the state, or when another default route or
-// interface takes over while it is Up: a reason to cut a backoff short. Take the channel before reading Up.
+// Changed returns a channel that is closed at the next change of the state, or when another default route, gateway,
+// interface or address takes over while it is Up: a reason to cut a backoff short. Take the channel before reading Up.
 func (l *Link) Changed() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.changed
 }
 
+// nearInterval is the pause between two looks for a route to a destination that is near.
+const nearInterval = 15 * time.Second
+
 // Wait returns at once while the link is not Down. Else it waits until that ends and then a random time up to MaxJitter.
-// The error is that of ctx.
-func (l *Link) Wait(ctx context.Context) error {
+// It also ends when near reports true, which it asks every 15 seconds; nil: it does not ask. The error is that of ctx.
+func (l *Link) Wait(ctx context.Context, near func() bool) error {
 	var jitter time.Duration
 	for {
 		changed := l.Changed()
@@ -118,23 +144,45 @@ func (l *Link) Wait(ctx context.Context) error {
 			if jitter == 0 {
 				return ctx.Err()
 			}
-			timer := time.NewTimer(jitter)
-			select {
-			case <-timer.C:
-				// The link may have gone again in the meantime.
-				jitter = 0
-				continue
-			case <-ctx.Done():
-				timer.Stop()
-				return ctx.Err()
+			// The link may go again during the jitter.
+			if err := pause(ctx, jitter); err != nil {
+				return err
 			}
+			jitter = 0
+			continue
 		}
 		jitter = Jitter()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := l.waitDown(ctx, changed, near); err != nil || near != nil && l.Up() == Down && near() {
+			return err
 		}
+	}
+}
+
+// waitDown ends with the state, or when it is time to ask near.
+func (l *Link) waitDown(ctx context.Context, changed <-chan struct{}, near func() bool) error {
+	var look <-chan time.Time
+	if near != nil {
+		timer := time.NewTimer(nearInterval)
+		defer timer.Stop()
+		look = timer.C
+	}
+	select {
+	case <-changed:
+	case <-look:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -159,6 +207,15 @@ func (l *Link) publish(state State, reason string, moved bool) {
 			away = now.Sub(l.downSince)
 		}
 	}
+	another := moved || was != state && state == Up
+	if another {
+		l.ways++
+	}
+	l.mu.Unlock()
+	if another {
+		l.moved()
+	}
+	l.mu.Lock()
 	if was != state || moved {
 		close(l.changed)
 		l.changed = make(chan struct{})

@@ -128,14 +128,14 @@ func TestMemoryIsBounded(t *testing.T) {
 func TestNothingIsSentWhileDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLink(Options{})
-		if err := l.Wait(t.Context()); err != nil {
+		if err := l.Wait(t.Context(), nil); err != nil {
 			t.Fatalf("unknown must not wait: %v", err)
 		}
 		l.publish(Up, "test", false)
 		l.publish(Down, "test", false)
 		start := time.Now()
 		done := make(chan error, 1)
-		go func() { done <- l.Wait(t.Context()) }()
+		go func() { done <- l.Wait(t.Context(), nil) }()
 		synctest.Wait()
 		select {
 		case err := <-done:
@@ -162,7 +162,7 @@ func TestWaitGoesOnWhenTheLinkFlaps(t *testing.T) {
 		l.publish(Down, "test", false)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		go func() { done <- l.Wait(ctx) }()
+		go func() { done <- l.Wait(ctx, nil) }()
 		synctest.Wait()
 		l.publish(Up, "test", false)
 		synctest.Wait()

@@ -35,21 +35,30 @@ const (
 	iffLoopback     = 0x8
 	iffRunning      = 0x40
 
+	ifaAddress   = 1
+	ifaLocal     = 2
 	ifaDADFailed = 0x08
 	ifaTentative = 0x40
 	// maxScope is RT_SCOPE_SITE; beyond it are the link's and the host's own addresses.
 	maxScope = 200
 
+	rtaDst       = 1
 	rtaOif       = 4
+	rtaGateway   = 5
 	rtaMultipath = 9
+	rtaVia       = 18
 	rtnUnicast   = 1
+	rtnLocal     = 2
+	// fibMatch is RTM_F_FIB_MATCH: the kernel answers with the entry of its table that matches, not with a route to one host.
+	fibMatch = 0x2000
 	// deadRoute is RTNH_F_DEAD, RTNH_F_LINKDOWN and RTM_F_CLONED.
 	deadRoute = 0x1 | 0x10 | 0x200
 
 	headerSize = 16
 
-	maxLinks    = 1024
-	maxDefaults = 64
+	maxLinks     = 1024
+	maxDefaults  = 64
+	maxAddresses = 16
 )
 
 var errTruncated = errors.New("netlink message is cut short")
@@ -95,7 +104,14 @@ type iface struct {
 	name string
 	// up is set with a carrier only; foreign, if its other end is in another network namespace.
 	up, loopback, foreign bool
-	address               bool
+	// addresses lead beyond the link and can be used; at most maxAddresses are kept.
+	addresses []string
+}
+
+// hop is where a route leads: over an interface, to a gateway unless the destination is on the link.
+type hop struct {
+	index   int32
+	gateway string
 }
 
 // parseLink reads an ifinfomsg with its attributes.
@@ -120,51 +136,83 @@ func parseLink(b []byte) (index int32, i iface, ok bool) {
 	return index, i, true
 }
 
-// parseAddress reads an ifaddrmsg and reports whether the address leads beyond the link and can be used.
-func parseAddress(b []byte) (index int32, usable, ok bool) {
+// parseAddress reads an ifaddrmsg. The address is empty where it does not lead beyond the link or cannot be used.
+func parseAddress(b []byte) (index int32, address string, ok bool) {
 	if len(b) < 8 {
-		return 0, false, false
+		return 0, "", false
 	}
-	return int32(binary.NativeEndian.Uint32(b[4:])), b[3] <= maxScope && b[2]&(ifaTentative|ifaDADFailed) == 0, true
+	index = int32(binary.NativeEndian.Uint32(b[4:]))
+	if b[3] > maxScope || b[2]&(ifaTentative|ifaDADFailed) != 0 {
+		return index, "", true
+	}
+	address = "?"
+	attributes(b[8:], func(kind uint16, value []byte) {
+		// On a link with two ends the address is the other end's, and local is this one's.
+		if kind == ifaLocal || kind == ifaAddress && address == "?" {
+			address = string(value[:min(len(value), 16)])
+		}
+	})
+	return index, address, true
 }
 
-// parseDefault reads an rtmsg; ok is set for a default route that leads somewhere. Without any index the way out is not told.
-func parseDefault(b []byte) (interfaces []int32, ok bool) {
+// parseDefault reads an rtmsg; ok is set for a default route that leads somewhere. Without any hop the way out is not told.
+func parseDefault(b []byte) (hops []hop, ok bool) {
 	if len(b) < 12 || b[1] != 0 || b[2] != 0 || b[7] != rtnUnicast || binary.NativeEndian.Uint32(b[8:])&deadRoute != 0 {
 		return nil, false
 	}
+	var single hop
 	attributes(b[12:], func(kind uint16, value []byte) {
 		switch {
 		case kind == rtaOif && len(value) >= 4:
-			interfaces = append(interfaces, int32(binary.NativeEndian.Uint32(value)))
+			single.index = int32(binary.NativeEndian.Uint32(value))
+		case kind == rtaGateway || kind == rtaVia:
+			single.gateway = string(value[:min(len(value), 18)])
 		case kind == rtaMultipath:
-			interfaces = append(interfaces, nextHops(value)...)
+			hops = append(hops, nextHops(value)...)
 		}
 	})
-	return interfaces[:min(len(interfaces), maxDefaults)], true
+	if single.index != 0 {
+		hops = append(hops, single)
+	}
+	return hops[:min(len(hops), maxDefaults)], true
 }
 
 // nextHops reads the rtnexthop structures of a multipath route.
-func nextHops(b []byte) []int32 {
-	var interfaces []int32
-	for len(b) >= 8 && len(interfaces) < maxDefaults {
+func nextHops(b []byte) []hop {
+	var hops []hop
+	for len(b) >= 8 && len(hops) < maxDefaults {
 		size := int(binary.NativeEndian.Uint16(b))
 		if size < 8 || size > len(b) {
 			break
 		}
 		if b[2]&(deadRoute&0xff) == 0 {
-			interfaces = append(interfaces, int32(binary.NativeEndian.Uint32(b[4:])))
+			h := hop{index: int32(binary.NativeEndian.Uint32(b[4:]))}
+			attributes(b[8:size], func(kind uint16, value []byte) {
+				if kind == rtaGateway || kind == rtaVia {
+					h.gateway = string(value[:min(len(value), 18)])
+				}
+			})
+			hops = append(hops, h)
 		}
 		b = b[min((size+3)&^3, len(b)):]
 	}
-	return interfaces
+	return hops
+}
+
+// specific reports whether an answer to RTM_GETROUTE with fibMatch says that the destination is on this machine, or is
+// reached by a route of its own: one that is no default route and that leads somewhere.
+func specific(b []byte) bool {
+	if len(b) < 12 || binary.NativeEndian.Uint32(b[8:])&deadRoute != 0 {
+		return false
+	}
+	return b[7] == rtnLocal || b[7] == rtnUnicast && b[1] != 0
 }
 
 // snapshot is what the kernel's tables hold.
 type snapshot struct {
 	links map[int32]iface
-	// defaults holds the interfaces of each default route.
-	defaults [][]int32
+	// defaults holds the hops of each default route.
+	defaults [][]hop
 }
 
 // add takes one message of a dump into the snapshot.
@@ -179,14 +227,14 @@ func (s *snapshot) add(m message) {
 			s.links[index] = i
 		}
 	case rtmNewAddr:
-		index, usable, ok := parseAddress(m.body)
-		if i, known := s.links[index]; ok && usable && known {
-			i.address = true
+		index, address, ok := parseAddress(m.body)
+		if i, known := s.links[index]; ok && address != "" && known && len(i.addresses) < maxAddresses {
+			i.addresses = append(i.addresses, address)
 			s.links[index] = i
 		}
 	case rtmNewRoute:
-		if interfaces, ok := parseDefault(m.body); ok && len(s.defaults) < maxDefaults {
-			s.defaults = append(s.defaults, interfaces)
+		if hops, ok := parseDefault(m.body); ok && len(s.defaults) < maxDefaults {
+			s.defaults = append(s.defaults, hops)
 		}
 	}
 }
@@ -205,8 +253,9 @@ func (s *snapshot) matters(m message) bool {
 		_, known := s.links[index]
 		return ok && known
 	case rtmNewAddr:
-		index, usable, ok := parseAddress(m.body)
-		return ok && usable && !s.links[index].address
+		index, address, ok := parseAddress(m.body)
+		known := s.links[index].addresses
+		return ok && address != "" && len(known) < maxAddresses && !slices.Contains(known, address)
 	case rtmDelAddr:
 		_, _, ok := parseAddress(m.body)
 		return ok
@@ -221,13 +270,40 @@ func (s *snapshot) matters(m message) bool {
 type verdict struct {
 	state  State
 	reason string
-	// by lists the interfaces that lead out.
-	by []string
+	// by lists the interfaces that lead out, ways the interfaces and gateways of default routes, addresses those of by.
+	by, ways, addresses []string
+}
+
+// moved reports whether what was connected by the way out of before may be dead by that of v: by another interface, to another
+// gateway, or from an address that is gone.
+func (v *verdict) moved(before *verdict) bool {
+	return v.state == Up && (!slices.Equal(v.by, before.by) || !slices.Equal(v.ways, before.ways) ||
+		slices.ContainsFunc(before.addresses, func(a string) bool { return !slices.Contains(v.addresses, a) }))
 }
 
 // judge says whether there is a way out. seen says that there was a default route before: without one ever, the receivers
 // may be near or have routes of their own, and nothing is known against trying.
 func (s *snapshot) judge(names []string, seen bool) verdict {
+	v := s.judgeState(names, seen)
+	if v.state != Up {
+		return v
+	}
+	for _, i := range s.links {
+		if slices.Contains(v.by, i.name) {
+			v.addresses = append(v.addresses, i.addresses...)
+		}
+	}
+	for _, hops := range s.defaults {
+		for _, h := range hops {
+			v.ways = append(v.ways, s.links[h.index].name+" "+h.gateway)
+		}
+	}
+	slices.Sort(v.ways)
+	v.ways = slices.Compact(v.ways)
+	return v
+}
+
+func (s *snapshot) judgeState(names []string, seen bool) verdict {
 	byDefault, foreign := s.throughDefaults()
 	if len(names) > 0 {
 		return s.judgeNamed(names, foreign)
@@ -246,12 +322,12 @@ func (s *snapshot) judge(names []string, seen bool) verdict {
 // throughDefaults returns the interfaces of all default routes that work. foreign is set if all of them leave to another namespace.
 func (s *snapshot) throughDefaults() (by []string, foreign bool) {
 	own := false
-	for _, interfaces := range s.defaults {
-		if len(interfaces) == 0 {
+	for _, hops := range s.defaults {
+		if len(hops) == 0 {
 			by, own = append(by, "?"), true
 		}
-		for _, index := range interfaces {
-			i, known := s.links[index]
+		for _, h := range hops {
+			i, known := s.links[h.index]
 			switch {
 			case !known:
 				// Beyond maxLinks, or newer than the dump of interfaces.
@@ -273,7 +349,7 @@ func (s *snapshot) judgeNamed(names []string, foreign bool) verdict {
 	for _, i := range s.links {
 		if slices.Contains(names, i.name) {
 			exists = true
-			if i.up && i.address {
+			if i.up && len(i.addresses) > 0 {
 				by = append(by, i.name)
 			}
 		}

@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
-	"slices"
 	"syscall"
 	"time"
 )
@@ -34,7 +34,7 @@ type watcher struct {
 	events *os.File
 	buffer []byte
 	last   snapshot
-	by     []string
+	before verdict
 	seen   bool
 }
 
@@ -124,8 +124,8 @@ func (w *watcher) refresh(ctx context.Context) {
 	w.last = s
 	v := s.judge(w.names, w.seen)
 	w.seen = w.seen || v.state == Up
-	moved := v.state == Up && !slices.Equal(v.by, w.by)
-	w.by = v.by
+	moved := v.moved(&w.before)
+	w.before = v
 	w.link.publish(v.state, v.reason, moved)
 }
 
@@ -170,6 +170,45 @@ func dumpAll() (snapshot, error) {
 		}
 	}
 	return s, interrupted
+}
+
+// reaches asks the kernel which route leads to address. It sends nothing.
+func reaches(address netip.Addr) bool {
+	address = address.Unmap().WithZone("")
+	f, err := open(0)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	if err := f.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return false
+	}
+	const seq, size = 1, 12
+	family := byte(syscall.AF_INET)
+	if address.Is6() {
+		family = syscall.AF_INET6
+	}
+	to := address.AsSlice()
+	request := make([]byte, headerSize+size, headerSize+size+4+len(to))
+	binary.NativeEndian.PutUint16(request[4:], rtmGetRoute)
+	binary.NativeEndian.PutUint16(request[6:], flagRequest)
+	binary.NativeEndian.PutUint32(request[8:], seq)
+	request[headerSize], request[headerSize+1] = family, byte(address.BitLen())
+	binary.NativeEndian.PutUint32(request[headerSize+8:], fibMatch)
+	request = binary.NativeEndian.AppendUint16(request, uint16(4+len(to)))
+	request = binary.NativeEndian.AppendUint16(request, rtaDst)
+	request = append(request, to...)
+	binary.NativeEndian.PutUint32(request, uint32(len(request)))
+	if err := send(f, request); err != nil {
+		return false
+	}
+	buffer := make([]byte, 4096)
+	read, err := receive(f, buffer)
+	if err != nil {
+		return false
+	}
+	answer, _, err := next(buffer[:read])
+	return err == nil && answer.seq == seq && answer.kind == rtmNewRoute && specific(answer.body)
 }
 
 // dump asks for one table and calls add for each message of it.

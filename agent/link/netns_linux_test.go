@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"flag"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -211,4 +212,81 @@ func TestPodNetworkIsUnknown(t *testing.T) {
 		t.Error(err)
 	}
 	_ = other.Wait()
+}
+
+func TestNearDestinationIsReachedWithoutADefaultRoute(t *testing.T) {
+	if !enter(t) {
+		return
+	}
+	ip(t, "link set lo up")
+	ip(t, "link add lan0 type veth peer name lan9")
+	ip(t, "link set lan9 up")
+	ip(t, "address add 198.51.100.2/24 dev lan0")
+	ip(t, "-6 address add 2001:db8:1::2/64 dev lan0 nodad")
+	ip(t, "link set lan0 up")
+	ip(t, "route add 203.0.113.0/24 via 198.51.100.1")
+	check := func(when string, want bool, addresses ...string) {
+		t.Helper()
+		for _, text := range addresses {
+			if got := Reaches(netip.MustParseAddr(text)); got != want {
+				t.Errorf("%s: %s reached: %v, want %v", when, text, got, want)
+			}
+		}
+	}
+	near := []string{"198.51.100.7", "203.0.113.9", "2001:db8:1::7", "::ffff:198.51.100.7"}
+	check("no default route", true, append(near, "198.51.100.2", "127.0.0.1", "::1")...)
+	check("no default route", false, "192.0.2.7", "2001:db8:2::7")
+	// A default route is what the state of the link is about.
+	ip(t, "route add default via 198.51.100.1 dev lan0")
+	ip(t, "-6 route add default via 2001:db8:1::1 dev lan0")
+	check("default route", true, near...)
+	check("default route", false, "192.0.2.7", "2001:db8:2::7")
+	// The kernel takes up to a second to notice that the carrier is gone.
+	ip(t, "link set lan9 down")
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); Reaches(netip.MustParseAddr("198.51.100.7")); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatal("a destination behind an interface without a carrier is reached")
+		}
+	}
+	check("no carrier", false, near...)
+	ip(t, "link set lan0 down")
+	check("interface down", false, "198.51.100.7", "203.0.113.9", "2001:db8:1::7")
+	check("interface down", true, "127.0.0.1", "::1")
+}
+
+func TestAnotherWayOutIsTold(t *testing.T) {
+	if !enter(t) {
+		return
+	}
+	ip(t, "link add wan0 type veth peer name wan9")
+	ip(t, "link set wan9 up")
+	ip(t, "address add 192.0.2.2/24 dev wan0")
+	ip(t, "address add 192.0.2.3/24 dev wan0")
+	ip(t, "address add 192.0.2.4/24 dev wan0")
+	ip(t, "link set wan0 up")
+	ip(t, "route add default via 192.0.2.1 dev wan0")
+	told := make(chan struct{}, 16)
+	l := Watch(t.Context(), Options{Moved: func() { told <- struct{}{} }})
+	becomes(t, l, Up)
+	<-told
+	tells := func(what string) {
+		t.Helper()
+		before := l.Ways()
+		ip(t, what)
+		select {
+		case <-told:
+		case <-time.After(time.Minute):
+			t.Fatalf("%q was not told", what)
+		}
+		if l.Ways() <= before {
+			t.Errorf("%q was not counted", what)
+		}
+	}
+	tells("address delete 192.0.2.3/24 dev wan0")
+	tells("route replace default via 192.0.2.9 dev wan0")
+	// The same interface, renumbered: what was connected from the address before is dead.
+	tells("address delete 192.0.2.4/24 dev wan0")
+	tells("route add default via 192.0.2.1 dev wan0 metric 10")
 }

@@ -31,7 +31,7 @@ const detailed = 20
 
 // New returns the receiver.
 func (c *Config) New(common notify.Common) (notify.Receiver, error) {
-	poster := notify.NewPoster(common, notify.PosterOptions{Gzip: c.Gzip, Secrets: []notify.Secret{c.APIKey, c.Password}})
+	poster := notify.NewPoster(common, notify.PosterOptions{Gzip: c.Gzip, URL: c.URL, Secrets: []notify.Secret{c.APIKey, c.Password}})
 	return &receiver{Poster: poster, config: c, common: common}, nil
 }
 
@@ -149,7 +149,7 @@ func (r *receiver) verdict(a *notify.Answer, incidents, documents int) error {
 	case a.Status() != http.StatusOK:
 		return wholeRefused(a, &judged)
 	case err != nil || judged.Errors == nil:
-		return a.Fail(notify.Retry, "", "the answer is not that of Elasticsearch (perhaps a captive portal or a proxy)")
+		return a.Foreign("Elasticsearch")
 	case len(judged.Items) != documents:
 		return a.Fail(notify.Retry, "", "the answer judges %d of %d documents", len(judged.Items), documents)
 	}
@@ -180,7 +180,11 @@ func wholeRefused(a *notify.Answer, r *reply) error {
 	case (s == http.StatusUnauthorized || s == http.StatusForbidden || s == http.StatusNotFound) && len(r.Error) > 0:
 		return a.Fail(notify.BadTarget, notify.Line(reason.Type, 64), "Elasticsearch refuses every document: %s", text)
 	}
-	return a.ByStatus("Elasticsearch")
+	if a.Status() == http.StatusRequestEntityTooLarge {
+		// Refused before it was read, without a word.
+		return a.ByStatus("Elasticsearch")
+	}
+	return a.Foreign("Elasticsearch")
 }
 
 // judge sums up the items: what was not taken, and the outcome of each of those.

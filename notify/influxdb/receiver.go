@@ -26,7 +26,7 @@ type tag struct{ key, value string }
 
 // New returns the receiver.
 func (c *Config) New(common notify.Common) (notify.Receiver, error) {
-	poster := notify.NewPoster(common, notify.PosterOptions{Gzip: c.Gzip, Secrets: []notify.Secret{c.Token, c.Password}})
+	poster := notify.NewPoster(common, notify.PosterOptions{Gzip: c.Gzip, URL: c.URL, Secrets: []notify.Secret{c.Token, c.Password}})
 	r := &receiver{Poster: poster, config: c, common: common, tags: []tag{{"cluster", common.Cluster}}}
 	for key, value := range common.Labels {
 		// A tag and a field must not have one name, and time is no name at all.
@@ -161,7 +161,7 @@ func (r *receiver) verdict(a *notify.Answer) error {
 	case s == http.StatusNoContent:
 		return nil
 	case s/100 == 2, !isReply && s/100 == 4 && s != http.StatusTooManyRequests && s != http.StatusRequestEntityTooLarge:
-		return a.Fail(notify.Retry, "", "the answer is not that of InfluxDB (perhaps a captive portal or a proxy)")
+		return a.Foreign("InfluxDB")
 	case s == http.StatusBadRequest, s == http.StatusUnprocessableEntity && r.config.API != "3":
 		// The others of the batch may be stored. They are sent again one by one, and overwrite themselves.
 		return a.Fail(notify.BadPayload, notify.Line(reply.Code, 64), "InfluxDB refused points: %s", text)

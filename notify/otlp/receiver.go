@@ -28,7 +28,7 @@ type receiver struct {
 // New returns the receiver.
 func (c *Config) New(common notify.Common) (notify.Receiver, error) {
 	r := &receiver{
-		Poster: notify.NewPoster(common, notify.PosterOptions{Gzip: c.Gzip}),
+		Poster: notify.NewPoster(common, notify.PosterOptions{Gzip: c.Gzip, URL: c.URL}),
 		config: c, common: common,
 		resource: []attribute{{"service.name", "edge-eventer"}},
 	}
@@ -153,7 +153,7 @@ func verdict(a *notify.Answer, incidents int) error {
 	case s == http.StatusOK:
 		return accepted(a)
 	case a.IsHTML():
-		return a.Fail(notify.Retry, "", "the answer is a page, not that of an OTLP receiver (perhaps a captive portal or a proxy)")
+		return a.Foreign("an OTLP receiver")
 	case s == http.StatusBadRequest, s == http.StatusRequestEntityTooLarge, s == http.StatusUnprocessableEntity:
 		return a.Fail(notify.BadPayload, "", "the receiver refused the records: %s", refusal(a))
 	case s == http.StatusUnauthorized, s == http.StatusForbidden, s == http.StatusNotFound, s == http.StatusMethodNotAllowed,
@@ -168,7 +168,7 @@ func accepted(a *notify.Answer) error {
 	mediaType, _, _ := strings.Cut(a.Header().Get("Content-Type"), ";")
 	switch {
 	case err != nil, mediaType != "" && mediaType != contentType && len(a.Body()) > 0:
-		return a.Fail(notify.Retry, "", "the answer is not that of an OTLP receiver (perhaps a captive portal or a proxy)")
+		return a.Foreign("an OTLP receiver")
 	case mediaType == "text/html":
 		return a.Fail(notify.Retry, "", "the answer is an empty page, not that of an OTLP receiver")
 	case !p.set, p.rejected == 0 && p.message != "":
