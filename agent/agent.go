@@ -27,6 +27,8 @@ import (
 type Options struct {
 	// Version is shown to the API server and to receivers.
 	Version string
+	// Revision is the commit that the agent was built of, for /metrics.
+	Revision string
 	// Logger takes one line when something changes. Default: none.
 	Logger *slog.Logger
 	// ConfigPath is the file of the configuration. It is looked at for changes; empty: it is not.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,6 +74,8 @@ func (s *Status) WriteMetrics(w io.Writer) error {
 	var x exposition
 	x.family("edge_eventer_info", gauge, "The agent's version.")
 	x.sample("edge_eventer_info", 1, "version", s.Version)
+	x.family("edge_eventer_build_info", gauge, "What the agent was built of.")
+	x.sample("edge_eventer_build_info", 1, "version", s.Version, "revision", s.Revision, "goversion", runtime.Version())
 	x.one("process_start_time_seconds", gauge, "When the agent started, in Unix seconds.", seconds(s.Started))
 
 	x.family("edge_eventer_events_total", counter, "Event versions that the API server showed, by what became of them.")

@@ -18,8 +18,10 @@ import (
 // Status is what the agent is doing. It is what /metrics, /readyz and the status command show.
 type Status struct {
 	Version string
-	Started time.Time
-	Now     time.Time
+	// Revision is the commit that the agent was built of.
+	Revision string
+	Started  time.Time
+	Now      time.Time
 	// Cluster is the configured name.
 	Cluster string
 	// Watch has one entry per watched namespace; none before the agent has signed in.
@@ -117,6 +119,7 @@ func (a *Agent) Status() (Status, error) {
 	a.mu.Lock()
 	s := Status{
 		Version:      a.options.Version,
+		Revision:     a.options.Revision,
 		Started:      a.started,
 		Now:          time.Now(),
 		Cluster:      a.current.Cluster,

@@ -89,13 +89,7 @@ type documentSeries struct {
 
 // incidentDocument is the record of one incident. Its message is cut to textLimit bytes, every other text to fieldLimit.
 func incidentDocument(in *Incident, textLimit, fieldLimit int) *documentIncident {
-	e := &in.Event
 	short := func(text string) string { return prepared(text, fieldLimit, byteWidth, validText) }
-	reference := func(o *ObjectReference) documentReference {
-		return documentReference{
-			short(o.Kind), short(o.Namespace), short(o.Name), short(o.UID), short(o.APIVersion), short(o.ResourceVersion), short(o.FieldPath),
-		}
-	}
 	d := &documentIncident{
 		ID:          short(in.ID),
 		Cluster:     short(in.Cluster),
@@ -107,31 +101,42 @@ func incidentDocument(in *Incident, textLimit, fieldLimit int) *documentIncident
 		LastSeen:    in.LastSeen.UTC(),
 		ObjectCount: in.ObjectCount,
 		Own:         in.Own,
-		Event: documentEvent{
-			Metadata:           documentMetadata{short(e.Name), short(e.Namespace), short(e.UID), short(e.ResourceVersion), e.CreationTimestamp.UTC()},
-			InvolvedObject:     reference(&e.InvolvedObject),
-			Reason:             short(e.Reason),
-			Message:            prepared(e.Message, textLimit, byteWidth, validText),
-			Source:             documentSource{short(e.Source.Component), short(e.Source.Host)},
-			FirstTimestamp:     e.FirstTimestamp.UTC(),
-			LastTimestamp:      e.LastTimestamp.UTC(),
-			Count:              e.Count,
-			Type:               short(e.Type),
-			EventTime:          e.EventTime.UTC(),
-			Action:             short(e.Action),
-			ReportingComponent: short(e.ReportingController),
-			ReportingInstance:  short(e.ReportingInstance),
-		},
+		Event:       eventDocument(&in.Event, short, func(text string) string { return prepared(text, textLimit, byteWidth, validText) }),
 	}
 	for _, name := range in.Objects[:min(len(in.Objects), 8)] {
 		d.Objects = append(d.Objects, short(name))
 	}
+	return d
+}
+
+// eventDocument is an event with the field names of core/v1. The message goes through text, every other text through field.
+func eventDocument(e *Event, field, text func(string) string) documentEvent {
+	reference := func(o *ObjectReference) documentReference {
+		return documentReference{
+			field(o.Kind), field(o.Namespace), field(o.Name), field(o.UID), field(o.APIVersion), field(o.ResourceVersion), field(o.FieldPath),
+		}
+	}
+	d := documentEvent{
+		Metadata:           documentMetadata{field(e.Name), field(e.Namespace), field(e.UID), field(e.ResourceVersion), e.CreationTimestamp.UTC()},
+		InvolvedObject:     reference(&e.InvolvedObject),
+		Reason:             field(e.Reason),
+		Message:            text(e.Message),
+		Source:             documentSource{field(e.Source.Component), field(e.Source.Host)},
+		FirstTimestamp:     e.FirstTimestamp.UTC(),
+		LastTimestamp:      e.LastTimestamp.UTC(),
+		Count:              e.Count,
+		Type:               field(e.Type),
+		EventTime:          e.EventTime.UTC(),
+		Action:             field(e.Action),
+		ReportingComponent: field(e.ReportingController),
+		ReportingInstance:  field(e.ReportingInstance),
+	}
 	if e.Series != nil {
-		d.Event.Series = &documentSeries{e.Series.Count, e.Series.LastObservedTime.UTC()}
+		d.Series = &documentSeries{e.Series.Count, e.Series.LastObservedTime.UTC()}
 	}
 	if e.Related != nil {
 		related := reference(e.Related)
-		d.Event.Related = &related
+		d.Related = &related
 	}
 	return d
 }

@@ -57,15 +57,27 @@ type Entry struct {
 
 // Incident is an incident in a queue with its latest event.
 type Incident struct {
-	Workload    string       `json:"workload"`
-	First       time.Time    `json:"first"`
-	Last        time.Time    `json:"last"`
-	Occurrences uint32       `json:"occurrences"`
-	Told        uint32       `json:"told"`
-	ToldAt      time.Time    `json:"toldAt,omitzero"`
-	Objects     []string     `json:"objects"`
-	Own         bool         `json:"own,omitempty"`
-	Event       notify.Event `json:"event"`
+	Workload    string    `json:"workload"`
+	First       time.Time `json:"first"`
+	Last        time.Time `json:"last"`
+	Occurrences uint32    `json:"occurrences"`
+	Told        uint32    `json:"told"`
+	ToldAt      time.Time `json:"toldAt,omitzero"`
+	Objects     []string  `json:"objects"`
+	Own         bool      `json:"own,omitempty"`
+	Event       Event     `json:"event"`
+}
+
+// Event is an event that is written as an object of core/v1, as kubectl prints it.
+type Event struct{ notify.Event }
+
+// MarshalJSON writes the object.
+func (e Event) MarshalJSON() ([]byte, error) { return notify.EventObject(&e.Event) }
+
+// UnmarshalJSON reads the object.
+func (e *Event) UnmarshalJSON(data []byte) (err error) {
+	e.Event, err = notify.ParseObject(data)
+	return err
 }
 
 // Query asks for a page of entries.
@@ -208,7 +220,7 @@ func entry(receiver string, r *spool.Record) Entry {
 	first, last := in.Span(time.Now())
 	e.Incident = &Incident{
 		Workload: in.Workload, First: first, Last: last, Occurrences: in.Occurrences, Told: in.Told, ToldAt: in.ToldAt,
-		Objects: in.Objects, Own: in.Own, Event: in.Event,
+		Objects: in.Objects, Own: in.Own, Event: Event{in.Event},
 	}
 	return e
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/edge-eventer/edge-eventer/agent/control"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/notify"
@@ -141,11 +143,35 @@ func TestEventTextIsHarmlessOnATerminal(t *testing.T) {
 	if strings.ContainsAny(out, "\x1b\a") {
 		t.Errorf("ls prints control characters: %q", out)
 	}
-	for line := range strings.Lines(out) {
-		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > width {
-			t.Errorf("a line has %d columns: %s", n, line)
+}
+
+// TestListedEntriesCanBeSearchedAndPasted pipes spool ls, with a receiver's name and a message that are long.
+func TestListedEntriesCanBeSearchedAndPasted(t *testing.T) {
+	const name = "a-receiver-whose-name-is-long-and-not-cut-in-a-pipe"
+	d := newDesk(t, "{name: "+name+", type: stdout}")
+	d.putFor(name, 2)
+	exported, _ := d.run("", exitOK, "spool", "export", "--config", d.config)
+	for _, format := range []string{"text", "wide"} {
+		out, _ := d.run("", exitOK, "spool", "ls", "-o", format, "--config", d.config)
+		lines := strings.Split(strings.TrimSpace(out), "\n")
+		for _, line := range lines[1:] {
+			words := strings.Fields(line)
+			shown, _ := d.run("", exitOK, "spool", "show", words[0], "--receiver", words[1], "--config", d.config)
+			if !strings.Contains(shown, words[0]) || words[1] != name {
+				t.Errorf("%s cannot be pasted", words[:2])
+			}
+			if _, what, _ := strings.Cut(line, "  BackOff Pod shop/web"); !strings.HasSuffix(what, ": ]0;owned[31mBack-off restarting") {
+				t.Errorf("the reason does not stand first, or the message is cut: %s", line)
+			}
+		}
+		if len(lines) != 3 || format == "wide" != strings.Contains(lines[0], " DUE ") {
+			t.Errorf("%s:\n%s", format, out)
 		}
 	}
+	if out, _ := d.run("", exitOK, "spool", "ls", "-o", "json", "--config", d.config); out != exported {
+		t.Errorf("-o json prints:\n%s", out)
+	}
+	d.run("", exitUsage, "spool", "ls", "-o", "xml", "--config", d.config)
 }
 
 func TestSpoolCommandMakesNoSpool(t *testing.T) {
@@ -293,6 +319,38 @@ func TestRenderPrintsTheRequestWithoutSecrets(t *testing.T) {
 	_, errOut := d.run("no event", exitUsage, "render", "--config", d.config, "--receiver", "hook")
 	if !strings.Contains(errOut, "is no event") {
 		t.Errorf("it says: %s", errOut)
+	}
+}
+
+// TestShownEntryIsAnObjectOfCoreV1ThatRenderTakes pipes spool show and spool export into render, and decodes them as client-go does.
+func TestShownEntryIsAnObjectOfCoreV1ThatRenderTakes(t *testing.T) {
+	d := newDesk(t, "{name: ops, type: webhook, url: 'http://127.0.0.1:1/', body: {text: '{{ .Reason }} {{ .InvolvedObject.Name }} {{ .Count }}'}}")
+	d.put(3)
+	exported, _ := d.run("", exitOK, "spool", "export", "--config", d.config)
+	for line := range strings.Lines(exported) {
+		var e struct {
+			ID       string
+			Incident struct {
+				Event corev1.Event
+			}
+		}
+		decoder := json.NewDecoder(strings.NewReader(line))
+		if err := decoder.Decode(&e); err != nil {
+			t.Fatalf("client-go's types do not take %s: %v", line, err)
+		}
+		name := e.Incident.Event.InvolvedObject.Name
+		if e.Incident.Event.Kind != "Event" || e.Incident.Event.APIVersion != "v1" || e.Incident.Event.Count != 2 || !strings.HasPrefix(name, "web") {
+			t.Errorf("the event is %+v", e.Incident.Event)
+		}
+		shown, _ := d.run("", exitOK, "spool", "show", e.ID, "--config", d.config)
+		for _, in := range []string{line, shown} {
+			if out, _ := d.run(in, exitOK, "render", "--config", d.config); !strings.Contains(out, `{"text":"BackOff `+name+` 2"}`) {
+				t.Errorf("render prints:\n%s", out)
+			}
+		}
+	}
+	if out, _ := d.run(exported, exitOK, "render", "--config", d.config); strings.Count(out, "POST\n") != 3 {
+		t.Errorf("render of three prints:\n%s", out)
 	}
 }
 

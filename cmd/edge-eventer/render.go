@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -10,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
+	"github.com/edge-eventer/edge-eventer/agent/control"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
 	"github.com/edge-eventer/edge-eventer/notify"
@@ -58,16 +62,45 @@ func render(path, name string, form notify.Form, s streams) int {
 		fmt.Fprintln(s.err, "edge-eventer render: read the event:", err)
 		return exitFailed
 	}
-	event, err := watch.DecodeEvent(data)
+	events, err := eventsIn(data)
 	if err != nil {
-		fmt.Fprintln(s.err, "edge-eventer render: standard input is no event (kubectl get event NAME -o json):", err)
+		fmt.Fprintln(s.err, "edge-eventer render: standard input is no event (kubectl get event NAME -o json, or spool show):", err)
 		return exitUsage
 	}
-	if err := renderEvent(c, &c.Receivers[i], &event, form, s.out); err != nil {
-		fmt.Fprintln(s.err, "edge-eventer render:", err)
-		return exitFailed
+	for j := range events {
+		if err := renderEvent(c, &c.Receivers[i], &events[j], form, s.out); err != nil {
+			fmt.Fprintln(s.err, "edge-eventer render:", err)
+			return exitFailed
+		}
 	}
 	return exitOK
+}
+
+// eventsIn reads objects of the API, and entries as spool show and spool export print them, one or several.
+func eventsIn(data []byte) ([]notify.Event, error) {
+	var events []notify.Event
+	for decoder := json.NewDecoder(bytes.NewReader(data)); ; {
+		var document json.RawMessage
+		if err := decoder.Decode(&document); errors.Is(err, io.EOF) && len(events) > 0 {
+			return events, nil
+		} else if err != nil {
+			return nil, err
+		}
+		var entry struct {
+			Incident *struct {
+				Event *control.Event `json:"event"`
+			} `json:"incident"`
+		}
+		if err := json.Unmarshal(document, &entry); err == nil && entry.Incident != nil && entry.Incident.Event != nil {
+			events = append(events, entry.Incident.Event.Event)
+			continue
+		}
+		event, err := watch.DecodeEvent(document)
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, event)
+	}
 }
 
 func renderEvent(c *config.Config, r *config.Receiver, event *notify.Event, form notify.Form, out io.Writer) error {

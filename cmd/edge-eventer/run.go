@@ -105,7 +105,7 @@ func runAgent(flags *runFlags, s streams) int {
 	defer signal.Stop(hangup)
 
 	a, err := agent.New(c, agent.Options{
-		Version: version, Logger: logger, ConfigPath: *path,
+		Version: version, Revision: commit, Logger: logger, ConfigPath: *path,
 		Reread: func() (*config.Config, error) { return config.Load(*path) },
 	})
 	if err != nil {

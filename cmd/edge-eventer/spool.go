@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -23,6 +23,10 @@ type spoolCommand struct {
 	receiver string
 	yes      bool
 	ids      []string
+	// format is that of ls: text, wide or json.
+	format string
+	// longestName is the length of the longest name of a receiver.
+	longestName int
 }
 
 func spoolCommands(s streams) *cobra.Command {
@@ -41,8 +45,8 @@ with it.`,
 		spoolAction(s, (*spoolCommand).ls, &cobra.Command{
 			Use:     "ls",
 			Short:   "one line for each incident and dead letter",
-			Long:    "One line for each incident and dead letter that waits on disk.",
-			Example: `  edge-eventer spool ls --receiver ops`,
+			Long:    "One line for each incident and dead letter that waits on disk. Lines are cut on a terminal only, at its width.",
+			Example: "  edge-eventer spool ls --receiver ops\n  edge-eventer spool ls -o wide | grep BackOff",
 			Args:    takes(0, 0, ""),
 		}),
 		spoolAction(s, (*spoolCommand).show, &cobra.Command{
@@ -84,11 +88,18 @@ func spoolAction(s streams, action func(*spoolCommand, context.Context, control.
 	c := &spoolCommand{streams: s}
 	path := configFlag(command, ", which names the spool")
 	receiver := receiverFlag(command, "only the queue of this receiver, `NAME`", path)
-	if command.Name() == "drop" {
+	switch command.Name() {
+	case "drop":
 		command.Flags().BoolVar(&c.yes, "yes", false, "do not ask")
+	case "ls":
+		command.Flags().StringVarP(&c.format, "output", "o", "text", "`FORMAT`: text, wide (whole IDs, when each is due; never cut), or json as export")
+		complete(command, "output", listFormats())
 	}
 	command.RunE = func(command *cobra.Command, args []string) error {
 		c.config, c.receiver, c.ids = *path, *receiver, args
+		if command.Name() == "ls" && !slices.Contains(listFormats(), c.format) {
+			return fmt.Errorf("--output takes text, wide or json, not %q", c.format)
+		}
 		if (command.Name() == "retry" || command.Name() == "drop") && len(args) == 0 && c.receiver == "" {
 			return errors.New("name IDs, or --receiver NAME for all of its queue")
 		}
@@ -102,6 +113,10 @@ func (c *spoolCommand) run(ctx context.Context, name string, action func(*spoolC
 	loaded, mistakes := config.LoadAnyway(c.config)
 	if loaded == nil {
 		return refuse(c.config, mistakes, c.streams)
+	}
+	c.longestName = len("RECEIVER")
+	for i := range loaded.Receivers {
+		c.longestName = max(c.longestName, len(loaded.Receivers[i].Name))
 	}
 	queues := newReach(loaded.Spool.Path, loaded.Spool.MaxBytes, mistakes)
 	defer queues.Close()
@@ -134,28 +149,6 @@ func (c *spoolCommand) each(ctx context.Context, queues control.Queues, fn func(
 		}
 		query.After = *page.Next
 	}
-}
-
-func (c *spoolCommand) ls(ctx context.Context, queues control.Queues) error {
-	out := bufio.NewWriter(c.out)
-	fmt.Fprintf(out, "%-10s %-12s %-7s %-8s %6s  %s\n", "ID", "RECEIVER", "STATE", "AGE", "UNTOLD", "WHAT")
-	err := c.each(ctx, queues, func(e *control.Entry) error {
-		state := "waits"
-		switch {
-		case e.Dead:
-			state = "dead"
-		case e.Untold == 0:
-			state = "told"
-		}
-		what := e.Undecoded
-		if in := e.Incident; in != nil {
-			what = fmt.Sprintf("%s %s/%s %s: %s", in.Event.InvolvedObject.Kind, in.Event.InvolvedObject.Namespace, in.Workload, in.Event.Reason, in.Event.Message)
-		}
-		_, err := fmt.Fprintln(out, cut(fmt.Sprintf("%-10s %-12s %-7s %-8s %6d  %s", e.ID[:min(10, len(e.ID))], cut(e.Receiver, 12), state,
-			ago(time.Since(e.Added)), e.Untold, clean(what)), width))
-		return err
-	})
-	return errors.Join(err, out.Flush())
 }
 
 func (c *spoolCommand) export(ctx context.Context, queues control.Queues) error {

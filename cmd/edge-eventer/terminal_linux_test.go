@@ -203,3 +203,26 @@ func TestLogIsTextOnATerminalAndJSONElsewhere(t *testing.T) {
 		t.Errorf("exit code %d; at level error it logs\n%s", code, p.log)
 	}
 }
+
+// TestListFitsTheTerminal gives spool ls a terminal of 50 columns.
+func TestListFitsTheTerminal(t *testing.T) {
+	binary, err := buildAgent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := newDesk(t, stdoutReceiver)
+	d.put(2)
+	command := exec.Command("sh", "-c", `stty cols 50; exec "$0" spool ls --config "$1"`, binary, d.config)
+	x := onTerminal(t, command)
+	<-x.done
+	out := strings.ReplaceAll(x.screen.String(), "\r", "")
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	for _, line := range lines {
+		if utf8.RuneCountInString(line) > 50 {
+			t.Errorf("more than 50 columns: %s", line)
+		}
+	}
+	if len(lines) != 3 || !strings.HasSuffix(lines[1], "…") {
+		t.Errorf("the terminal shows:\n%s", out)
+	}
+}
