@@ -164,7 +164,7 @@ func (a *Agent) openSpool(ctx context.Context) (*spool.Spool, error) {
 		s, err := spool.Open(spool.Options{
 			Path:     a.config.Spool.Path,
 			MaxBytes: a.config.Spool.MaxBytes,
-			MaxAge:   a.config.Spool.MaxAge,
+			MaxAge:   leastAge(a.config),
 			Synced:   a.syncs.add,
 		})
 		switch {
@@ -191,6 +191,16 @@ func (a *Agent) openSpool(ctx context.Context) (*spool.Spool, error) {
 			return nil, nil
 		}
 	}
+}
+
+// leastAge returns after which age the spool may give up what waits: maxAge, but not while a repeat is held back on purpose, nor in the
+// hour after it.
+func leastAge(c *config.Config) time.Duration {
+	age := c.Spool.MaxAge
+	for i := range c.Receivers {
+		age = max(age, c.Receivers[i].RepeatInterval+time.Hour)
+	}
+	return age
 }
 
 // run wires the stages in the order of an event's way and waits for all of them.

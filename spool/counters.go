@@ -58,6 +58,10 @@ func (tx *Tx) Value(name string) []byte {
 func (tx *Tx) Values(prefix string) []string {
 	var names []string
 	for key := range tx.scan(plain(kindValue, prefix)) {
+		if key[1] == 0 {
+			// It is the spool's own.
+			continue
+		}
 		names = append(names, string(key[1:]))
 	}
 	return names
@@ -65,7 +69,7 @@ func (tx *Tx) Values(prefix string) []string {
 
 // nameKey returns the key of a counter or value, and an error if the name is one too many.
 func (tx *Tx) nameKey(kind byte, name string) ([]byte, error) {
-	if name == "" || len(name) > maxNameLen {
+	if name == "" || name[0] == 0 || len(name) > maxNameLen {
 		return nil, fmt.Errorf("%w: name %q", ErrTooLarge, name)
 	}
 	key := plain(kind, name)
@@ -74,7 +78,7 @@ func (tx *Tx) nameKey(kind byte, name string) ([]byte, error) {
 	}
 	n := 0
 	for other := range tx.scan([]byte{kind}) {
-		if !bytes.Equal(other, key) {
+		if !bytes.Equal(other, key) && other[1] != 0 {
 			n++
 		}
 	}

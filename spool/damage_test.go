@@ -78,10 +78,10 @@ func snapshotOf(tx *Tx) snapshot {
 	for _, receiver := range tx.Receivers() {
 		q := tx.Queue(receiver)
 		for r := range q.All() {
-			s[fmt.Sprintf("record %s %x", receiver, r.Key)] = fmt.Sprint(r.Seq, r.Due.UnixMilli(), r.Added.UnixMilli(), r.Untold, len(r.Body), crc32.ChecksumIEEE(r.Body))
+			s[fmt.Sprintf("record %s %x", receiver, r.Key)] = fmt.Sprint(orderOf(r.Seq), r.Due.UnixMilli(), r.Added.UnixMilli(), r.Untold, len(r.Body), crc32.ChecksumIEEE(r.Body))
 		}
 		for d := range q.Dead() {
-			s[fmt.Sprintf("dead %s %x", receiver, d.Key)] = fmt.Sprint(d.Seq, d.Due.UnixMilli(), d.Untold, len(d.Body), crc32.ChecksumIEEE(d.Body), d.Reason, string(d.Answer))
+			s[fmt.Sprintf("dead %s %x", receiver, d.Key)] = fmt.Sprint(orderOf(d.Seq), d.Due.UnixMilli(), d.Untold, len(d.Body), crc32.ChecksumIEEE(d.Body), d.Reason, string(d.Answer))
 		}
 	}
 	return s

@@ -8,9 +8,10 @@
 //   - When [Spool.Update] returns nil, all that its function did is on the disk, and is there after kill -9 and after a
 //     power cut. When it returns an error, nothing of it is there.
 //   - A record leaves its queue only by Delete, Bury, eviction or expiry. What was deleted stays deleted.
-//   - A record that is replaced keeps its place in line: the sequence number and the time of its first arrival.
+//   - A record that is replaced keeps its place in line, its sequence number and the time of its arrival, while its oldest untold
+//     occurrence is the same. Its age is that of this occurrence, by a clock that nobody can set.
 //   - The queue of one receiver neither delays, reorders nor removes records of another, except by eviction, which takes
-//     the oldest record of all queues first.
+//     first what nobody waits for, in all queues, and then the oldest record of all queues.
 //   - The file never exceeds Options.MaxBytes. What has to go is counted as a loss in the same transaction, and each
 //     loss is told once.
 //   - Memory does not grow with the number of records.

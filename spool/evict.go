@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bytes"
 	"errors"
 	"time"
 
@@ -14,8 +15,8 @@ const (
 	maxExpire = 1024
 )
 
-// plausible is the earliest time at which a record can have arrived. A board without a clock begins in 1970, and what
-// arrived before it heard of the time is of unknown age, not old.
+// plausible is the earliest time at which a message can have been refused. A board without a clock begins in 1970, and what was
+// refused before it heard of the time is of unknown age, not old.
 const plausible = 1_704_067_200_000 // 2024-01-01 in milliseconds
 
 // reserve is the room that only makeRoom may use: a sixteenth of MaxBytes, and at least sixteen pages, because an eviction
@@ -36,9 +37,10 @@ func (s *Spool) lowWater() int64  { return s.highWater() - s.options.MaxBytes/32
 // next transaction begins with the true figure.
 func (tx *Tx) trim(used int64) error {
 	losses := make(map[string]map[string]*Loss)
-	now := tx.spool.options.Now()
-	if age := tx.spool.options.MaxAge; age > 0 && tx.evicting == 0 && now.Sub(tx.spool.lastExpiry).Abs() >= expiryInterval {
-		more, err := tx.expire(now.Add(-age), losses)
+	now := tx.spool.clock.read(tx.spool.options.Monotonic())
+	last := tx.spool.lastExpiry
+	if tx.spool.options.MaxAge > 0 && tx.evicting == 0 && tx.spool.clock.began > 0 && (last == 0 || now-last >= expiryInterval.Milliseconds()) {
+		more, err := tx.expire(now, losses)
 		if err != nil {
 			return err
 		}
@@ -65,41 +67,56 @@ func (tx *Tx) trim(used int64) error {
 	return nil
 }
 
-// expire removes records and dead letters that are older than the cutoff, from the front of each queue, and says whether
-// it stopped for their number.
-func (tx *Tx) expire(cutoff time.Time, losses map[string]map[string]*Loss) (more bool, err error) {
-	limit, n := millis(cutoff), 0
+// expire removes records and dead letters that are older than MaxAge, from the front of each queue, and says whether it stopped for
+// their number. now is a reading of the spool's own clock.
+func (tx *Tx) expire(now int64, losses map[string]map[string]*Loss) (more bool, err error) {
+	tx.loadTotals()
+	table, err := tx.passMilestone(tx.before, now)
+	if err != nil {
+		return false, err
+	}
+	age, n := tx.spool.options.MaxAge.Milliseconds(), 0
+	last := arrivedBy(table, now-age)
 	for _, receiver := range tx.Receivers() {
 		q := tx.Queue(receiver)
-		for key := range tx.scan(named(kindRecord, receiver)) {
-			seq := seqOfKey(key)
-			r, ok := q.at(seq)
-			if !ok {
-				return false, tx.err
-			}
-			if r.added >= limit || r.added < plausible {
-				break
-			}
-			if n++; n > maxExpire {
-				return true, nil
-			}
-			if err := q.loseRecord(seq, &r, Expired, losses); err != nil {
-				return false, err
+		for _, lane := range []uint64{0, waitingLane} {
+			for key := range tx.scan(laneKey(kindRecord, receiver, lane)) {
+				seq := seqOfKey(key)
+				if orderOf(seq) > last {
+					break
+				}
+				r, ok := q.at(seq)
+				if !ok {
+					return false, tx.err
+				}
+				if n++; n > maxExpire {
+					return true, nil
+				}
+				if err := q.loseRecord(seq, &r, Expired, losses); err != nil {
+					return false, err
+				}
 			}
 		}
-		for seq, d := range q.deadBySeq() {
-			if d.at >= limit || d.at < plausible {
-				break
-			}
-			if n++; n > maxExpire {
-				return true, nil
-			}
-			if err := q.dropDead(seq); err != nil {
-				return false, err
-			}
+		if err := q.expireDead(arrivedBy(table, now-age/2)); err != nil {
+			return false, err
 		}
 	}
 	return false, tx.err
+}
+
+// expireDead removes dead letters that were refused more than MaxAge ago. That is a time of the wall clock, which may have been set,
+// so it has to be long as well since they arrived: last is the number of the last for which that is so.
+func (q *Queue) expireDead(last uint64) error {
+	limit := millis(q.tx.spool.options.Now().Add(-q.tx.spool.options.MaxAge))
+	for seq, d := range q.deadBySeq() {
+		if orderOf(seq) > last || d.at >= limit || d.at < plausible {
+			continue
+		}
+		if err := q.dropDead(seq); err != nil {
+			return err
+		}
+	}
+	return q.tx.err
 }
 
 // loseRecord removes a record and notes the loss, if it is one.
@@ -124,7 +141,7 @@ func (q *Queue) loseRecord(seq uint64, r *stored, cause string, losses map[strin
 }
 
 // evict removes what is oldest until the estimate of bytes in use is down to target: dead letters first, which are counted
-// as lost already, then records, then ledger entries. It removes at most 1,024 and four for each put of the transaction,
+// as lost already, then records with nothing untold, for which nobody waits, then the other records, then ledger entries. It removes at most 1,024 and four for each put of the transaction,
 // so that no Update takes long and each gets ahead.
 func (tx *Tx) evict(used, target int64, losses map[string]map[string]*Loss) error {
 	budget := maxExpire + 4*tx.puts
@@ -200,7 +217,22 @@ func (f *front) drop(losses map[string]map[string]*Loss) error {
 	if !ok {
 		return f.queue.tx.err
 	}
+	if r.untold > 0 && f.seq < waitingLane {
+		// A file of an older release has no lanes. The record goes where it belongs, to its place there.
+		return f.queue.changeLane(f.seq, &r)
+	}
 	return f.queue.loseRecord(f.seq, &r, Evicted, losses)
+}
+
+// changeLane moves a record into the lane in which it belongs, and keeps its order.
+func (q *Queue) changeLane(seq uint64, r *stored) error {
+	if err := q.remove(seq, r); err != nil {
+		return err
+	}
+	q.tx.loadTotals().nextSeq |= waitingLane
+	q.tx.totalsDirty = true
+	moved := stored{due: r.due, added: r.added, rev: q.tx.totals.rev + 1, untold: r.untold, key: bytes.Clone(r.key), body: bytes.Clone(r.body)}
+	return q.store(orderOf(seq)|laneOf(r.untold), &moved)
 }
 
 // makeRoom evicts after a transaction that did not fit, in transactions of their own, which may use the reserve. It frees up

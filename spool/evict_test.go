@@ -87,9 +87,9 @@ func TestOldRecordsExpire(t *testing.T) {
 
 func TestRecordsFromBeforeTheClockWasSetDoNotExpire(t *testing.T) {
 	h := newHouse(t, Options{MaxAge: time.Hour})
-	h.clock = time.Unix(100, 0)
+	h.set(time.Unix(100, 0).Sub(epoch))
 	h.put("ops", "a")
-	h.clock = epoch
+	h.set(epoch.Sub(h.clock))
 	h.put("ops", "b")
 	if keys := h.keys("ops"); len(keys) != 2 {
 		t.Errorf("left: %v", keys)
@@ -274,7 +274,7 @@ func TestCompactionOfTheOpenFileKeepsEverything(t *testing.T) {
 	}
 	h.put("ops", "d")
 	h.view(func(tx *Tx) {
-		if r, ok := tx.Queue("ops").Get([]byte("d")); !ok || r.Seq != 4 {
+		if r, ok := tx.Queue("ops").Get([]byte("d")); !ok || r.Seq != waitingLane|4 {
 			t.Errorf("%+v, %t", r, ok)
 		}
 	})

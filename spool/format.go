@@ -100,6 +100,12 @@ func seqKey(kind byte, name string, seq uint64) []byte {
 	return binary.BigEndian.AppendUint64(named(kind, name), seq)
 }
 
+// laneKey returns the prefix of the numbers of a lane. An order stays below 1<<48.
+func laneKey(kind byte, name string, lane uint64) []byte {
+	key := seqKey(kind, name, lane)
+	return key[:len(key)-6]
+}
+
 func dueKey(name string, due int64, seq uint64) []byte {
 	key := binary.BigEndian.AppendUint64(named(kindDue, name), uint64(due))
 	return binary.BigEndian.AppendUint64(key, seq)
@@ -140,13 +146,36 @@ type totals struct {
 	// forgotten is the creation time, in seconds, of the newest entry that the ledger had no room for. A file of an older release
 	// has no such number, which is 0: nothing is forgotten.
 	forgotten uint32
+	// age is what the spool's own clock showed, uptime what the machine's did, in milliseconds, and boot names the boot of that
+	// uptime. A file of an older release has none of them.
+	age, uptime int64
+	boot        [16]byte
+}
+
+// A sequence number is made of a lane and an order. The order is that of arrival over all queues; the lane comes first, so that the
+// records with nothing untold, for which nobody waits, have the smaller numbers and are found without a search. Records of files of
+// older releases all lie in that lane. The bit is the highest with which a number is exact in JSON.
+const waitingLane = 1 << 52
+
+// orderOf returns the sequence number without its lane.
+func orderOf(seq uint64) uint64 { return seq &^ waitingLane }
+
+// laneOf returns the bit of the lane in which a record with so many untold occurrences belongs.
+func laneOf(untold uint32) uint64 {
+	if untold > 0 {
+		return waitingLane
+	}
+	return 0
 }
 
 func (t totals) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, t.nextSeq)
 	b = binary.BigEndian.AppendUint64(b, t.rev)
 	b = binary.BigEndian.AppendUint64(b, t.ledgerLen)
-	return binary.BigEndian.AppendUint32(b, t.forgotten)
+	b = binary.BigEndian.AppendUint32(b, t.forgotten)
+	b = binary.BigEndian.AppendUint64(b, uint64(t.age))
+	b = binary.BigEndian.AppendUint64(b, uint64(t.uptime))
+	return append(b, t.boot[:]...)
 }
 
 func decodeTotals(b []byte) (totals, error) {
@@ -160,6 +189,10 @@ func decodeTotals(b []byte) (totals, error) {
 	}
 	if len(b) >= 28 {
 		t.forgotten = binary.BigEndian.Uint32(b[24:])
+	}
+	if len(b) >= 60 {
+		t.age, t.uptime = int64(binary.BigEndian.Uint64(b[28:])), int64(binary.BigEndian.Uint64(b[36:]))
+		copy(t.boot[:], b[44:])
 	}
 	return t, nil
 }

@@ -80,7 +80,7 @@ func TestDeadLetterIsKeptAndCounted(t *testing.T) {
 	h.view(func(tx *Tx) {
 		for d := range tx.Queue("ops").Dead() {
 			want := DeadLetter{
-				Record: Record{Key: []byte("a"), Due: epoch, Untold: 1, Body: []byte("body of a"), Seq: 1, Added: epoch},
+				Record: Record{Key: []byte("a"), Due: epoch, Untold: 1, Body: []byte("body of a"), Seq: waitingLane | 1, Added: epoch},
 				Reason: strings.Repeat("r", 256), Answer: make([]byte, 1024), At: epoch,
 			}
 			if diff := cmp.Diff(want, d.Clone()); diff != "" {
@@ -106,7 +106,7 @@ func TestDeadLetterComesBackToItsPlace(t *testing.T) {
 		t.Error(diff)
 	}
 	h.view(func(tx *Tx) {
-		if r, _ := tx.Queue("ops").Get([]byte("a")); !r.Due.Equal(epoch.Add(time.Hour)) || r.Seq != 1 {
+		if r, _ := tx.Queue("ops").Get([]byte("a")); !r.Due.Equal(epoch.Add(time.Hour)) || r.Seq != waitingLane|1 {
 			t.Errorf("%+v", r)
 		}
 	})

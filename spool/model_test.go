@@ -96,11 +96,17 @@ func (m *model) step(r *rand.Rand, tx *Tx, now time.Time) error {
 		if err := q.Put(record); err != nil {
 			return err
 		}
-		if old, ok := mq.records[string(record.Key)]; ok {
+		old, waits := mq.records[string(record.Key)]
+		if waits && record.Untold >= old.Untold && (record.Untold == 0 || old.Untold > 0) {
 			record.Seq, record.Added = old.Seq, old.Added
 		} else {
 			m.seq++
 			record.Seq, record.Added = m.seq, now
+			if record.Untold > 0 {
+				record.Seq |= waitingLane
+			} else if waits {
+				record.Added = old.Added
+			}
 		}
 		mq.records[string(record.Key)] = record
 	case 8, 9, 10:

@@ -20,9 +20,11 @@ type Record struct {
 	// Body is opaque, at most MaxBytes/64 bytes and 64 KiB. A body that came from the spool lies in the file: it must not
 	// be written to, and is gone when the transaction ends. Clone makes it the caller's.
 	Body []byte
-	// Seq is the order of arrival over all queues. The queue sets it at the first Put and keeps it.
+	// Seq is the place in line over all queues: first the records with nothing untold, in the order in which the last of it was
+	// told, then the others in the order in which the oldest of what is untold arrived.
 	Seq uint64
-	// Added is when the key first arrived, in milliseconds. It is what the first Put says, or the time of it, and is kept.
+	// Added is when that was, by the wall clock of then, in milliseconds. It is what the first Put of the key says, or the time of
+	// it. While nothing is untold it is when the last that was told arrived.
 	Added time.Time
 }
 
@@ -36,7 +38,7 @@ func (r Record) Clone() Record {
 // Queue is the queue of one receiver: a FIFO by Seq, an index by key, and an agenda by due time, with these guarantees:
 //
 //   - Reading a record does not remove it. Only Delete, Bury, DropQueue, eviction and expiry do.
-//   - Put of a key that waits replaces the record and keeps its Seq and Added.
+//   - Put of a key that waits replaces the record. It keeps Seq and Added as long as its oldest untold occurrence is the same.
 //   - Len, Bytes and Untold are kept, not counted.
 //
 // It is valid as long as its transaction.
@@ -180,7 +182,9 @@ func (q *Queue) Get(key []byte) (Record, bool) {
 	return r.record(seq), true
 }
 
-// Put replaces the record of the same key in place, or appends it. It ignores r.Seq. It copies what it stores.
+// Put replaces the record of the same key, or appends it. A record that is replaced keeps its place in line, its Seq and Added, while
+// its oldest untold occurrence stays the same. Where some of them were told, or the first after all were told is new, the record goes
+// to the end of the line, among those that wait or among those with nothing untold. Put ignores r.Seq. It copies what it stores.
 func (q *Queue) Put(r Record) error {
 	if len(r.Key) < 1 || len(r.Key) > maxKeyLen {
 		return fmt.Errorf("%w: key of %d bytes", ErrTooLarge, len(r.Key))
@@ -193,33 +197,47 @@ func (q *Queue) Put(r Record) error {
 	}
 	s := stored{due: millis(r.Due), untold: r.Untold, key: r.Key, body: r.Body, rev: q.tx.loadTotals().rev + 1}
 	seq, ok := q.seqOf(r.Key)
-	if ok {
-		old, ok := q.at(seq)
-		if !ok {
-			return q.tx.err
+	if !ok {
+		s.added = millis(r.Added)
+		if r.Added.IsZero() {
+			s.added = millis(q.tx.spool.options.Now())
+		}
+		return q.store(q.nextSeq(s.untold), &s)
+	}
+	old, ok := q.at(seq)
+	if !ok {
+		return q.tx.err
+	}
+	if s.untold < old.untold || s.untold > 0 && old.untold == 0 {
+		if err := q.remove(seq, &old); err != nil {
+			return err
 		}
 		s.added = old.added
-		if old.due == s.due && old.untold == s.untold && bytes.Equal(old.body, s.body) {
-			return nil
+		if s.untold > 0 {
+			s.added = millis(q.tx.spool.options.Now())
 		}
-		if old.due != s.due {
-			if _, err := q.tx.delete(dueKey(q.name, old.due, seq)); err != nil {
-				return err
-			}
-		}
-		q.count(&old, -1)
-	} else {
-		added := r.Added
-		if added.IsZero() {
-			added = q.tx.spool.options.Now()
-		}
-		s.added = millis(added)
-		totals := q.tx.loadTotals()
-		totals.nextSeq++
-		q.tx.totalsDirty = true
-		seq = totals.nextSeq
+		return q.store(q.nextSeq(s.untold), &s)
 	}
+	s.added = old.added
+	if old.due == s.due && old.untold == s.untold && bytes.Equal(old.body, s.body) {
+		return nil
+	}
+	if old.due != s.due {
+		if _, err := q.tx.delete(dueKey(q.name, old.due, seq)); err != nil {
+			return err
+		}
+	}
+	q.count(&old, -1)
 	return q.store(seq, &s)
+}
+
+// nextSeq gives out the next number, in the lane of a record with so many untold occurrences.
+func (q *Queue) nextSeq(untold uint32) uint64 {
+	totals := q.tx.loadTotals()
+	// The last number is kept with the bit: no record's may be greater.
+	totals.nextSeq = (totals.nextSeq + 1) | waitingLane
+	q.tx.totalsDirty = true
+	return orderOf(totals.nextSeq) | laneOf(untold)
 }
 
 // store writes the record and its index entries.
@@ -322,7 +340,8 @@ func (q *Queue) splitDue(key []byte) (due int64, seq uint64, ok bool) {
 	return int64(binary.BigEndian.Uint64(rest)), binary.BigEndian.Uint64(rest[8:]), true
 }
 
-// All yields all records, the oldest first. The loop may change the queue.
+// All yields all records by Seq: those with nothing untold first, then what waits, the oldest first. The loop may change the queue,
+// and meets a record again that a change moved to the end of the line.
 func (q *Queue) All() iter.Seq[Record] {
 	return func(yield func(Record) bool) {
 		if !q.exists {
@@ -367,12 +386,26 @@ func (q *Queue) dueOf(key []byte) (time.Time, bool) {
 	return time.UnixMilli(due), ok
 }
 
-// Oldest returns the record that arrived first.
+// Oldest returns the record whose oldest untold occurrence arrived first; where nothing is untold, the first that was told.
 func (q *Queue) Oldest() (Record, bool) {
+	var first Record
+	found := false
 	for r := range q.All() {
-		return r, true
+		if r.Untold > 0 {
+			// A file of an older release has no lanes.
+			return r, true
+		}
+		first, found = r, true
+		break
 	}
-	return Record{}, false
+	for key := range q.tx.scan(laneKey(kindRecord, q.name, waitingLane)) {
+		r, ok := q.at(seqOfKey(key))
+		if !ok {
+			break
+		}
+		return r.record(seqOfKey(key)), true
+	}
+	return first, found
 }
 
 // Len returns the number of records.

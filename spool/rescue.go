@@ -185,6 +185,9 @@ func (r *rescuer) keep(e *parsedEntry, key, value []byte) error {
 		r.totals.nextSeq = max(r.totals.nextSeq, e.totals.nextSeq)
 		r.totals.rev = max(r.totals.rev, e.totals.rev)
 		r.totals.forgotten = max(r.totals.forgotten, e.totals.forgotten)
+		if e.totals.age > r.totals.age {
+			r.totals.age, r.totals.uptime, r.totals.boot = e.totals.age, e.totals.uptime, e.totals.boot
+		}
 	case kindPosition:
 		if _, isState := namespaceOf(key); isState {
 			// It begins with the revision, so the greater is the newer.
@@ -289,6 +292,7 @@ func (r *rescuer) settle() error {
 	tx.totals.nextSeq = max(tx.totals.nextSeq, r.totals.nextSeq)
 	tx.totals.rev = max(tx.totals.rev, r.totals.rev)
 	tx.totals.forgotten = max(tx.totals.forgotten, r.totals.forgotten)
+	tx.totals.age, tx.totals.uptime, tx.totals.boot = r.totals.age, r.totals.uptime, r.totals.boot
 	pages := r.found.pages
 	if r.result.Positions = len(pages.lost) == 0 && pages.cause == nil; r.result.Positions {
 		for _, p := range r.positions {

@@ -37,11 +37,19 @@ type Options struct {
 	// and 64 KiB at most. An existing file that is larger is made to fit.
 	MaxBytes int64
 
-	// MaxAge is how long a record waits before it is removed and counted as Expired. 0: for ever.
+	// MaxAge is how long a record waits before it is removed and counted as Expired. It is measured from the arrival of the oldest
+	// untold occurrence, by a clock that nobody can set: the monotonic one while the spool is open, the machine's uptime while
+	// it is closed. The time of a reboot does not count. A record goes up to a 64th of MaxAge later. 0: it waits for ever.
 	MaxAge time.Duration
 
-	// Now is the clock, time.Now by default. It sets Record.Added and Loss.Since and decides what is older than MaxAge.
+	// Now is the wall clock, time.Now by default. It sets Record.Added and Loss.Since.
 	Now func() time.Time
+
+	// Monotonic is a clock that nobody can set. Default: Go's.
+	Monotonic func() time.Duration
+
+	// Boot names this boot of the machine, by 16 bytes in hexadecimal, and says how long it is up. Default: what Linux says.
+	Boot func() (id string, uptime time.Duration)
 
 	// Synced is told after each commit how long writing and syncing took: the pages, an fsync, the meta page and another. It is
 	// called inside Update and must not use the spool. Default: nobody is told.
@@ -71,6 +79,13 @@ func (o *Options) check() error {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Monotonic == nil {
+		start := time.Now()
+		o.Monotonic = func() time.Duration { return time.Since(start) }
+	}
+	if o.Boot == nil {
+		o.Boot = bootAndUptime
+	}
 	if o.OpenFile == nil {
 		o.OpenFile = os.OpenFile
 	}
@@ -95,8 +110,9 @@ type Spool struct {
 
 	// writer is held by the one Update, and by whatever replaces db.
 	writer sync.Mutex
-	// lastExpiry is when records were last looked through for their age. Guarded by writer.
-	lastExpiry time.Time
+	clock  clock
+	// lastExpiry is what clock showed when records were last looked through for their age; 0: they were not. Guarded by writer.
+	lastExpiry int64
 	// bulk is set while a new file is built: no eviction, no revision of its own. Guarded by writer.
 	bulk bool
 	// shrinking is set while a file that is too large is made smaller: it may grow meanwhile. Guarded by writer.
@@ -152,6 +168,9 @@ func Open(o Options) (*Spool, error) {
 	if err := s.open(); err != nil {
 		_ = lock.Close()
 		return nil, err
+	}
+	if err := s.startClock(); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	if s.rescued != nil {
 		s.rescued.AtOpen = true

@@ -51,16 +51,28 @@ type house struct {
 	t       testing.TB
 	options Options
 	clock   time.Time
+	// steps is by how much the clock was set ahead. The monotonic clock has none of it.
+	steps time.Duration
+	// boot names the boot of the machine.
+	boot string
+}
+
+// set sets the clock ahead, or back.
+func (h *house) set(step time.Duration) {
+	h.clock = h.clock.Add(step)
+	h.steps += step
 }
 
 func newHouse(t testing.TB, o Options) *house {
 	t.Helper()
-	h := &house{t: t, options: o, clock: epoch}
+	h := &house{t: t, options: o, clock: epoch, boot: "0f0f0f0f-5b1c-4c43-8e0a-9b7d0f4a5e11"}
 	if h.options.Path == "" {
 		h.options.Path = filepath.Join(ramDir(t), "spool.db")
 	}
 	if h.options.Now == nil {
 		h.options.Now = func() time.Time { return h.clock }
+		h.options.Monotonic = func() time.Duration { return h.clock.Sub(epoch) - h.steps }
+		h.options.Boot = func() (string, time.Duration) { return h.boot, h.options.Monotonic() }
 	}
 	h.open()
 	t.Cleanup(func() {
@@ -331,7 +343,7 @@ func TestReplaceKeepsPlaceInLine(t *testing.T) {
 		r, ok := tx.Queue("ops").Get([]byte("a"))
 		want := Record{
 			Key: []byte("a"), Due: epoch.Add(time.Minute), Untold: 9, Body: []byte("longer than it was before"),
-			Seq: 1, Added: epoch,
+			Seq: waitingLane | 1, Added: epoch,
 		}
 		if diff := cmp.Diff(want, r.Clone()); diff != "" || !ok {
 			t.Error(diff)

@@ -40,6 +40,8 @@ type Tx struct {
 	totals       totals
 	totalsLoaded bool
 	totalsDirty  bool
+	// before are the totals as the transaction found them.
+	before totals
 }
 
 // run opens the bucket and calls fn.
@@ -65,7 +67,11 @@ func (tx *Tx) seal(used int64) error {
 		if err := tx.trim(used); err != nil {
 			return err
 		}
-		tx.loadTotals().rev++
+		t := tx.loadTotals()
+		t.rev++
+		if tx.spool.clock.began > 0 {
+			tx.spool.clock.stamp(t, tx.spool.options.Monotonic())
+		}
 		tx.totalsDirty = true
 	}
 	for _, q := range tx.queues {
@@ -245,7 +251,7 @@ func (tx *Tx) loadTotals() *totals {
 		if err != nil {
 			tx.damaged(err)
 		}
-		tx.totals = t
+		tx.totals, tx.before = t, t
 	}
 	return &tx.totals
 }

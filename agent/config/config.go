@@ -60,7 +60,8 @@ type Spool struct {
 	Path string `yaml:"path"`
 	// MaxBytes bounds the file. Default: 16Mi.
 	MaxBytes int64 `yaml:"maxBytes" as:"size"`
-	// MaxAge is how long an incident may wait before it is given up. Default: 168h.
+	// MaxAge is how long the oldest untold occurrence of an incident may wait before the incident is given up, by a clock that nobody
+	// can set; at least an hour longer than the longest repeatInterval. The time of a reboot does not count. Default: 168h.
 	MaxAge time.Duration `yaml:"maxAge"`
 	// CommitInterval is after how long news is on disk at most. What only repeats a known incident may wait a minute. Default: 1s.
 	CommitInterval time.Duration `yaml:"commitInterval"`
