@@ -168,14 +168,14 @@ func (d *delivery) run(ctx context.Context) error {
 			d.asides.again(time.Now())
 		}
 		b, err := d.look(time.Now())
-		pause := time.Until(b.next)
+		pause, idle := time.Until(b.next), err == nil && len(b.incidents) == 0 && !b.wantsDigest
 		switch {
 		case err != nil:
 			if reading.changed(time.Now(), err.Error()) {
 				d.logger.Error("cannot read the queue", "err", err)
 			}
 			pause = d.pause.NextBackOff()
-		case len(b.incidents) == 0 && !b.wantsDigest:
+		case idle:
 			// By the clock that cannot be set: a due time from disk would be long past once the wall clock was put ahead.
 			d.state(stateIdle, time.Now().Add(pause))
 		case d.mayLeave(ctx):
@@ -185,8 +185,9 @@ func (d *delivery) run(ctx context.Context) error {
 		}
 		if pause > 0 {
 			wake := d.wake
-			if d.trouble.failures > 0 || err != nil {
-				// News is no reason to try a receiver earlier that is failing; an operator's word is.
+			if d.trouble.failures > 0 && !idle || err != nil {
+				// News is no reason to try a receiver earlier that is failing; an operator's word is. Where nothing is due, what
+				// failed is gone, by an eviction, a rescue or an operator, and its pause is over.
 				wake = d.again
 			}
 			changed, err := waitOr(ctx, pause, wake, d.linkChanged())

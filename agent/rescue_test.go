@@ -78,3 +78,31 @@ func TestListInTheMiddleOfWhichTheSpoolIsRescuedBeginsAnew(t *testing.T) {
 		wantTold(t, r, map[string]int{"a": 1, "b": 1})
 	})
 }
+
+// What failed may leave the queue unsent: a rescue, an eviction or an operator took it. What comes then must not wait for an hour.
+func TestNewsIsToldAfterWhatFailedIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &scripted{}
+		down := true
+		r.answer = func(context.Context, *notify.Message, notify.Form) error {
+			if down {
+				return errUnreachable
+			}
+			return nil
+		}
+		h := newHouse(t, map[string]notify.Receiver{"ops": r})
+		h.start()
+		defer h.close()
+		h.list("9", false)
+		h.show(warning("web", 10, 1, time.Now()))
+		pass(time.Minute)
+		if err := h.spool.Update(func(tx *spool.Tx) error { return tx.DropQueue("ops") }); err != nil {
+			t.Fatal(err)
+		}
+		pass(testPolicy.GroupInterval + 10*time.Minute)
+		down = false
+		h.show(warning("db", 11, 1, time.Now()))
+		pass(time.Minute)
+		wantTold(t, r, map[string]int{"db": 1})
+	})
+}
