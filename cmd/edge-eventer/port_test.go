@@ -187,11 +187,21 @@ func TestThousandsOfClientsOfTheHTTPPortDoNotGrowMemory(t *testing.T) {
 	until(t, "all clients have connected and many were shut out", func() bool {
 		return f.connected.Load() >= int64(clients) && f.lost.Load() >= int64(clients)
 	})
+	// On a machine with better things to do a request may come so late that the connection's place was given away. The kubelet asks three
+	// times before it believes that.
+	probe := func(path string) (code int, body string) {
+		for range 3 {
+			if code, body = askPort(t, address, "127.0.0.1", path); code != 0 {
+				break
+			}
+		}
+		return code, body
+	}
 	for range 10 {
-		if code, body := askPort(t, address, "127.0.0.1", "/healthz"); code != http.StatusOK {
+		if code, body := probe("/healthz"); code != http.StatusOK {
 			t.Errorf("/healthz during the flood answers %d: %s", code, body)
 		}
-		if code, body := askPort(t, address, "127.0.0.1", "/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(body, "cannot sign in") {
+		if code, body := probe("/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(body, "cannot sign in") {
 			t.Errorf("/readyz during the flood answers %d: %s", code, body)
 		}
 	}
