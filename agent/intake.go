@@ -70,7 +70,9 @@ type intake struct {
 	// before it would be followed by positions of the past.
 	shown chan shown
 	alive map[string]*aliveSet
-	stats intakeStats
+	// recurring belongs to run.
+	recurring *recurrences
+	stats     intakeStats
 }
 
 // intakeStats are read by the metrics while the intake runs.
@@ -117,6 +119,7 @@ func newIntake(s *spool.Spool, logger *slog.Logger) *intake {
 		arrived:        func(string) {},
 		shown:          make(chan shown, changeBuffer),
 		alive:          make(map[string]*aliveSet),
+		recurring:      newRecurrences(),
 		stats:          intakeStats{began: time.Now()},
 	}
 }
@@ -211,6 +214,10 @@ func (in *intake) Watched(ctx context.Context, c watch.Change) error {
 // run commits until ctx ends; then it commits what it holds and returns.
 func (in *intake) run(ctx context.Context) error {
 	var batch batch
+	if err := in.spool.View(func(tx *spool.Tx) error { in.recurring.load(tx); return nil }); err != nil {
+		// Then events that are created again count from the beginning.
+		in.logger.Warn("cannot read which events recur", "err", err)
+	}
 	in.beat()
 	timer := time.NewTimer(in.commitInterval)
 	timer.Stop()
@@ -239,6 +246,8 @@ func (in *intake) run(ctx context.Context) error {
 		case <-ctx.Done():
 			in.drain(&batch)
 			in.flush(ctx, &batch)
+			// Tried once, as the batch is.
+			_ = in.retry(ctx, func(tx *spool.Tx, _ *tally) error { return in.recurring.save(tx) })
 			return nil
 		}
 	}
@@ -262,7 +271,12 @@ func (in *intake) drain(b *batch) {
 // takeNext commits a page or a note.
 func (in *intake) takeNext(ctx context.Context, s shown) error {
 	if s.note != nil {
-		return in.retry(ctx, func(tx *spool.Tx, _ *tally) error { return s.note(tx) })
+		return in.retry(ctx, func(tx *spool.Tx, _ *tally) error {
+			if err := in.recurring.save(tx); err != nil {
+				return err
+			}
+			return s.note(tx)
+		})
 	}
 	err := in.commitPage(ctx, s.page)
 	if err == nil && s.page.Last {
@@ -437,6 +451,19 @@ type tally struct {
 	receivers map[string]bool
 	// daily are the statistics of the day; nil until something is counted.
 	daily *daily
+	// counts are what the events of the transaction were observed, by recurrenceKey; recurred has them in their order.
+	counts   map[uint64]uint32
+	recurred []uint64
+}
+
+func (t *tally) remember(key uint64, count uint32) {
+	if t.counts == nil {
+		t.counts = make(map[uint64]uint32)
+	}
+	if _, ok := t.counts[key]; !ok {
+		t.recurred = append(t.recurred, key)
+	}
+	t.counts[key] = count
 }
 
 // retry commits take, however long the spool refuses it, unless take itself gives up with errRescued. The transaction is tried once
@@ -447,10 +474,16 @@ func (in *intake) retry(ctx context.Context, take func(*spool.Tx, *tally) error)
 	for {
 		t := tally{receivers: make(map[string]bool)}
 		begin := time.Now()
-		err := in.spool.Update(func(tx *spool.Tx) error { return take(tx, &t) })
+		err := in.spool.Update(func(tx *spool.Tx) error {
+			in.recurring.keepTo(tx.Generation())
+			return take(tx, &t)
+		})
 		if err == nil {
 			in.stats.commitTimes.add(time.Since(begin))
 			in.stats.add(&t)
+			for _, key := range t.recurred {
+				in.recurring.remember(key, t.counts[key])
+			}
 			in.stats.blockedSince.Store(0)
 			if streak, ok := trouble.over(time.Now()); ok {
 				in.logger.Info("spool takes events again", "failures", streak.failures, "after", streak.duration)
@@ -499,6 +532,9 @@ func (in *intake) takeChanges(tx *spool.Tx, changes []watch.Change, t *tally) er
 		var err error
 		switch {
 		case c.Deleted:
+			if !c.Unreadable {
+				t.remember(recurrenceKey(&c.Event), observedOf(&c.Event))
+			}
 			err = tx.Forget(eventID(&c.Event))
 		case c.Unreadable:
 			err = in.takeUnreadable(tx, &c.Event.ObjectMeta, takeOptions{at: c.At}, t)
@@ -621,12 +657,16 @@ func (in *intake) take(tx *spool.Tx, e *notify.Event, options takeOptions, t *ta
 	if err != nil {
 		return fmt.Errorf("take event %s/%s: %w", e.Namespace, e.Name, err)
 	}
-	observed := uint32(min(uint64(e.Observed()), 1<<32-1))
+	observed := observedOf(e)
 	taken, known := tx.Taken(id)
 	if !known && version <= options.position && tx.Forgot(id) {
 		// A list of more events than the ledger has room for would show the others as new each time.
 		t.known++
 		return nil
+	}
+	key := recurrenceKey(e)
+	if !known {
+		taken.Count, known = in.countedBefore(key, t)
 	}
 	isNew := newObservations(taken, known, version, observed, options.replaced)
 	if isNew == alreadyTaken && (!options.replaced || taken.ResourceVersion == version) {
@@ -636,6 +676,7 @@ func (in *intake) take(tx *spool.Tx, e *notify.Event, options takeOptions, t *ta
 	if err := tx.Take(id, spool.Taken{ResourceVersion: version, Count: observed}); err != nil {
 		return err
 	}
+	t.remember(key, observed)
 	switch {
 	case isNew == alreadyTaken:
 		t.known++
@@ -663,6 +704,16 @@ func (in *intake) take(tx *spool.Tx, e *notify.Event, options takeOptions, t *ta
 	}
 	return in.fold(tx, o, t)
 }
+
+// countedBefore returns how often an event that the ledger does not know was observed when another object stood for it.
+func (in *intake) countedBefore(key uint64, t *tally) (uint32, bool) {
+	if count, ok := t.counts[key]; ok {
+		return count, true
+	}
+	return in.recurring.count(key)
+}
+
+func observedOf(e *notify.Event) uint32 { return uint32(min(uint64(e.Observed()), 1<<32-1)) }
 
 // takeUnreadable counts an event that could not be read as lost, once for each of its versions, however often it is listed.
 func (in *intake) takeUnreadable(tx *spool.Tx, m *notify.ObjectMeta, options takeOptions, t *tally) error {
