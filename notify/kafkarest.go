@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/edge-eventer/edge-eventer/notify/template"
 )
 
 // kafkaType is matched by Strimzi's bridge as an exact string: with a charset behind it the answer is 500.
@@ -22,12 +24,12 @@ type kafkaRest struct {
 	*poster
 
 	cfg   Config
-	topic *leaf
+	topic *template.Template
 }
 
 func newKafkaRest(cfg Config, p *poster) Receiver {
 	// Check has parsed it.
-	topic, _ := parseLeaf("topic", cfg.Topic, cfg.Location)
+	topic, _ := template.Parse("topic", cfg.Topic, templateOptions(&cfg))
 	return &kafkaRest{poster: p, cfg: cfg, topic: topic}
 }
 
@@ -123,7 +125,7 @@ func (k *kafkaRest) topicOf(m *Message) (string, error) {
 	if data.Namespace == "" {
 		data.Namespace = "default"
 	}
-	text, err := k.topic.execute(data)
+	text, err := k.topic.Execute(template.NewBudget(), data)
 	if err != nil {
 		return "", fmt.Errorf("execute template: %w", err)
 	}

@@ -6,13 +6,14 @@ import (
 	"testing"
 	"time"
 
-	template "github.com/edge-eventer/edge-eventer/notify/texttemplate"
+	"github.com/edge-eventer/edge-eventer/notify/template"
 )
 
-// TestTemplatesCallEveryMethodOfWhatTheySee goes from the data of a template over fields and results to every type that it can reach.
-func TestTemplatesCallEveryMethodOfWhatTheySee(t *testing.T) {
+// TestTemplatesReachAllThatTheySee goes from the data of a template over fields and results to every type that it can reach: methods of
+// times and durations can be called, and what is a method of an event is a field of the data.
+func TestTemplatesReachAllThatTheySee(t *testing.T) {
 	seen := make(map[reflect.Type]bool)
-	methods := 0
+	called, given := 0, 0
 	var visit func(reflect.Type)
 	visit = func(typ reflect.Type) {
 		for typ.Kind() == reflect.Pointer || typ.Kind() == reflect.Slice {
@@ -30,28 +31,59 @@ func TestTemplatesCallEveryMethodOfWhatTheySee(t *testing.T) {
 			}
 		}
 		for m := range reflect.PointerTo(typ).Methods() {
-			// Encoders and what takes bytes are of no use in a template.
-			if encoder(m.Name) {
+			// Encoders and what takes bytes are of no use in a template, and what returns several values can be called in none.
+			if encoder(m.Name) || m.Type.NumOut() != 1 {
 				continue
-			}
-			methods++
-			parsed, err := template.New("").Parse("{{ ." + m.Name + " 1 2 3 4 5 6 7 8 9 }}")
-			if err != nil {
-				t.Fatal(err)
-			}
-			// So many arguments are wrong for all; the error tells whether the method was found.
-			err = parsed.Execute(new(strings.Builder), reflect.New(typ).Interface())
-			if err == nil || strings.Contains(err.Error(), "can't evaluate field") || strings.Contains(err.Error(), "cannot be invoked as function") {
-				t.Errorf("%s.%s is not in texttemplate/methods.go: %v", typ, m.Name, err)
 			}
 			for result := range m.Type.Outs() {
 				visit(result)
 			}
+			if typ.PkgPath() != "time" {
+				if _, ok := reflect.TypeFor[templateData]().FieldByName(m.Name); !ok {
+					t.Errorf("%s.%s is not in templateData, and templates call no methods but those of package time", typ, m.Name)
+				}
+				given++
+				continue
+			}
+			called++
+			parsed, err := template.Parse("test", "{{ .Value."+m.Name+" 1 2 3 4 5 6 7 8 9 }}", template.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			// So many arguments are wrong for all; the error tells whether the method was found.
+			_, err = parsed.Execute(template.NewBudget(), struct{ Value any }{reflect.New(typ).Interface()})
+			if err == nil || !strings.Contains(err.Error(), "wrong number of args for "+m.Name) {
+				t.Errorf("%s.%s is not in notify/template/methods.go: %v", typ, m.Name, err)
+			}
 		}
 	}
 	visit(reflect.TypeFor[*templateData]())
-	if methods < 50 || !seen[reflect.TypeFor[time.Time]()] || !seen[reflect.TypeFor[time.Duration]()] {
-		t.Fatalf("only %d methods of %v: the test sees nothing", methods, seen)
+	if called < 40 || given < 5 || !seen[reflect.TypeFor[time.Time]()] || !seen[reflect.TypeFor[time.Duration]()] {
+		t.Fatalf("only %d and %d methods of %v: the test sees nothing", called, given, seen)
+	}
+}
+
+// TestNoFieldOfAnEventHasTheNameOfAMethod holds what notify/template asks for: there a name is a method everywhere, or nowhere.
+func TestNoFieldOfAnEventHasTheNameOfAMethod(t *testing.T) {
+	fields := 0
+	for _, typ := range []reflect.Type{
+		reflect.TypeFor[templateData](), reflect.TypeFor[Event](), reflect.TypeFor[ObjectMeta](), reflect.TypeFor[ObjectReference](),
+		reflect.TypeFor[EventSource](), reflect.TypeFor[EventSeries](),
+	} {
+		value := reflect.New(typ)
+		for _, f := range reflect.VisibleFields(typ) {
+			fields++
+			parsed, err := template.Parse("test", "{{ ."+f.Name+" }}", template.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := parsed.Execute(template.NewBudget(), value.Interface()); err != nil {
+				t.Errorf("%s.%s: %v", typ, f.Name, err)
+			}
+		}
+	}
+	if fields < 60 {
+		t.Fatalf("only %d fields: the test sees nothing", fields)
 	}
 }
 

@@ -3,25 +3,14 @@ package notify
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"net/url"
-	"strconv"
 	"strings"
-	"text/template/parse"
 	"time"
 
-	template "github.com/edge-eventer/edge-eventer/notify/texttemplate"
-)
-
-const (
-	// maxRendered bounds what one template may write.
-	maxRendered = 1 << 20
-	// maxTree bounds the nodes of a body, maxDepth how deep they lie.
-	maxTree  = 2000
-	maxDepth = 32
+	"github.com/edge-eventer/edge-eventer/notify/template"
 )
 
 // templateData is what templates see: the event by the Go names of core/v1, and what the agent knows besides. Times are
@@ -44,14 +33,15 @@ type templateData struct {
 	Objects []string
 	// ClusterName is what kubernetes-event-exporter calls Cluster.
 	ClusterName string
-}
 
-// GetTimestampMs returns when the event was last seen in milliseconds, as in kubernetes-event-exporter.
-func (d *templateData) GetTimestampMs() int64 { return d.LastSeen.UnixMilli() }
-
-// GetTimestampISO8601 returns when the event was last seen as RFC 3339 in UTC, as in kubernetes-event-exporter.
-func (d *templateData) GetTimestampISO8601() string {
-	return d.LastSeen.UTC().Format("2006-01-02T15:04:05.000Z")
+	// GetTimestampMs and GetTimestampISO8601 are when the event was last seen in milliseconds, and as RFC 3339 in UTC. In
+	// kubernetes-event-exporter they are methods; a template calls no methods but those of times, and cannot tell them from fields.
+	GetTimestampMs      int64  `json:"-"`
+	GetTimestampISO8601 string `json:"-"`
+	// Observed, Reporter and Host are as the methods of Event.
+	Observed int    `json:"-"`
+	Reporter string `json:"-"`
+	Host     string `json:"-"`
 }
 
 // newTemplateData is the first incident of m, with the losses above its message. A message without incidents is one of
@@ -97,7 +87,11 @@ func newTemplateData(cfg *Config, m *Message, textLimit int) *templateData {
 	}
 	e.Source.Component = cmp.Or(e.Source.Component, e.ReportingController)
 	e.Source.Host = cmp.Or(e.Source.Host, e.ReportingInstance)
+	d.GetTimestampMs = d.LastSeen.UnixMilli()
+	d.GetTimestampISO8601 = d.LastSeen.UTC().Format("2006-01-02T15:04:05.000Z")
+	d.Reporter, d.Host = e.Reporter(), e.Host()
 	e.Count = int32(min(in.Observed(), 1<<31-1))
+	d.Observed = e.Observed()
 	first, last := in.Event.FirstSeen(), in.Event.LastSeen()
 	e.FirstTimestamp = firstSet(e.FirstTimestamp, first).In(cfg.Location)
 	e.LastTimestamp = firstSet(e.LastTimestamp, last).In(cfg.Location)
@@ -137,109 +131,17 @@ func lossIncident(cfg *Config, m *Message) Incident {
 	}
 }
 
-// functions are what templates can call, in the argument order that pipelines want.
-func functions(zone *time.Location) template.FuncMap {
-	return template.FuncMap{
-		"toJson": func(v any) (string, error) {
-			b, err := json.Marshal(v)
-			return string(b), err
-		},
-		// truncate cuts to a number of characters, with a mark of how much is missing.
-		"truncate": func(limit int, v any) string { return cutRunes(fmt.Sprint(v), max(0, limit)) },
-		"upper":    func(v any) string { return strings.ToUpper(fmt.Sprint(v)) },
-		"lower":    func(v any) string { return strings.ToLower(fmt.Sprint(v)) },
-		// default replaces an empty value.
-		"default": func(alternative, v any) any {
-			if truth, ok := template.IsTrue(v); ok && truth {
-				return v
-			}
-			return alternative
-		},
-		// timeIn shows a time in a zone by its IANA name; an empty name is the configured zone.
-		"timeIn": func(name string, t time.Time) (time.Time, error) {
-			if name == "" {
-				return t.In(zone), nil
-			}
-			location, err := time.LoadLocation(name)
-			if err != nil {
-				return t, fmt.Errorf("no zone is called %q", name)
-			}
-			return t.In(location), nil
-		},
-	}
-}
-
-// leaf is a parsed string of a body, a header or a URL.
-type leaf struct {
-	path     string
-	template *template.Template
-}
-
-func parseLeaf(path, text string, zone *time.Location) (*leaf, error) {
-	t, err := template.New("").Funcs(functions(zone)).Parse(text)
-	if err != nil {
-		return nil, &templateError{path, err}
-	}
-	return &leaf{path, t}, nil
-}
-
-// execute runs the template.
-func (l *leaf) execute(data *templateData) (string, error) {
-	b := limitedBuffer{left: maxRendered}
-	if err := l.template.Execute(&b, data); err != nil {
-		return "", &templateError{l.path, err}
-	}
-	return b.String(), nil
-}
-
-// limitedBuffer refuses to grow beyond a limit, because a template can loop.
-type limitedBuffer struct {
-	bytes.Buffer
-
-	left int
-}
-
-// Write fails when the limit is reached.
-func (b *limitedBuffer) Write(p []byte) (int, error) {
-	if b.left -= len(p); b.left < 0 {
-		return 0, fmt.Errorf("the result is larger than %s", sizeText(maxRendered))
-	}
-	return b.Buffer.Write(p)
-}
-
-// templateError names the leaf, and says what is wrong in fewer words than text/template.
-type templateError struct {
-	path string
-	err  error
-}
-
-// Error returns the path of the leaf and what is wrong with it.
-func (e *templateError) Error() string { return e.path + ": " + e.text() }
-
-// Unwrap returns the error of text/template.
-func (e *templateError) Unwrap() error { return e.err }
-
-func (e *templateError) text() string {
-	text := strings.TrimPrefix(e.err.Error(), "template: :")
-	text = strings.Replace(text, `executing "" at `, "", 1)
-	text = strings.Replace(text, " in type *notify.templateData", " of the event", 1)
-	text = strings.Replace(text, "in type notify.", "in ", 1)
-	if position, rest, ok := strings.Cut(text, ": "); ok && strings.Trim(position, "0123456789:") == "" {
-		line, _, _ := strings.Cut(position, ":")
-		return "template line " + line + ": " + rest
-	}
-	return text
+// templateOptions are what the functions of templates know of a receiver.
+func templateOptions(cfg *Config) template.Options {
+	return template.Options{Zone: cfg.Location, Truncate: cutRunes}
 }
 
 // webhookTemplates are the templates of one webhook. Nothing is parsed where the configuration holds none.
 type webhookTemplates struct {
-	// tree is the body with *leaf in place of every string that is a template.
-	tree   any
-	url    *leaf
-	header map[string]*leaf
+	body   template.Tree
+	url    *template.Template
+	header map[string]*template.Template
 }
-
-func isTemplate(text string) bool { return strings.Contains(text, "{{") }
 
 // inline returns the text of a secret that stands in the configuration itself. One from a file is taken as it is.
 func inline(s Secret) string {
@@ -251,11 +153,11 @@ func inline(s Secret) string {
 }
 
 func usesTemplates(cfg *Config) bool {
-	if cfg.Body != nil || isTemplate(inline(cfg.URL)) {
+	if cfg.Body != nil || template.Is(inline(cfg.URL)) {
 		return true
 	}
 	for _, value := range cfg.Header {
-		if isTemplate(inline(value)) {
+		if template.Is(inline(value)) {
 			return true
 		}
 	}
@@ -264,121 +166,58 @@ func usesTemplates(cfg *Config) bool {
 
 // parseWebhookTemplates parses everything that is a template, and returns all errors.
 func parseWebhookTemplates(cfg *Config) (*webhookTemplates, []error) {
-	t := &webhookTemplates{header: make(map[string]*leaf)}
-	p := treeParser{zone: cmp.Or(cfg.Location, time.UTC)}
+	t := &webhookTemplates{header: make(map[string]*template.Template)}
+	options := templateOptions(cfg)
+	var errs []error
 	if cfg.Body != nil {
-		t.tree = p.parse(cfg.Body, "body", 0)
-		if p.nodes > maxTree {
-			p.errs = append(p.errs, &templateError{"body", fmt.Errorf("has more than %d values", maxTree)})
-		}
+		t.body, errs = template.ParseTree("body", cfg.Body, options)
 	}
-	if text := inline(cfg.URL); isTemplate(text) {
-		l, err := parseURL(text, p.zone)
+	if text := inline(cfg.URL); template.Is(text) {
+		url, err := parseURL(text, options)
 		if err != nil {
-			p.errs = append(p.errs, err)
+			errs = append(errs, err)
 		}
-		t.url = l
+		t.url = url
 	}
 	for _, name := range sortedKeys(cfg.Header) {
 		text := inline(cfg.Header[name])
-		if !isTemplate(text) {
+		if !template.Is(text) {
 			continue
 		}
-		l, err := parseLeaf("headers."+name, text, p.zone)
+		header, err := template.Parse("headers."+name, text, options)
 		if err != nil {
-			p.errs = append(p.errs, err)
+			errs = append(errs, err)
 			continue
 		}
-		t.header[name] = l
+		t.header[name] = header
 	}
-	return t, p.errs
+	return t, errs
 }
 
-// treeParser replaces templates in a tree by their parsed form.
-type treeParser struct {
-	zone  *time.Location
-	nodes int
-	errs  []error
+// parseURL parses a URL with templates in its path or query. Where requests go is not for an event to decide.
+func parseURL(text string, o template.Options) (*template.Template, error) {
+	fixed, _, _ := strings.Cut(text, "{{")
+	u, err := url.Parse(fixed)
+	if err != nil || !isWebURL(fixed) || u.Path == "" && u.RawQuery == "" && !strings.HasSuffix(fixed, "?") {
+		return nil, &template.Error{
+			Path: "url", Err: errors.New("must begin with https:// or http://, a host and a slash before the first template"),
+		}
+	}
+	return template.ParseURL("url", text, o)
 }
 
-func (p *treeParser) parse(v any, path string, depth int) any {
-	p.nodes++
-	if p.nodes > maxTree {
-		return nil
-	}
-	if depth > maxDepth {
-		p.errs = append(p.errs, &templateError{path, fmt.Errorf("is more than %d levels deep", maxDepth)})
-		return nil
-	}
-	switch v := v.(type) {
-	case map[string]any:
-		tree := make(map[string]any, len(v))
-		for _, key := range sortedKeys(v) {
-			tree[key] = p.parse(v[key], path+"."+key, depth+1)
-		}
-		return tree
-	case []any:
-		tree := make([]any, len(v))
-		for i := range v {
-			tree[i] = p.parse(v[i], path+"["+strconv.Itoa(i)+"]", depth+1)
-		}
-		return tree
-	case string:
-		if !isTemplate(v) {
-			return v
-		}
-		l, err := parseLeaf(path, v, p.zone)
-		if err != nil {
-			p.errs = append(p.errs, err)
-		}
-		return l
-	case nil, bool, int, int64, uint64, float64:
-		return v
-	}
-	p.errs = append(p.errs, &templateError{path, errors.New("must be a mapping, a list, a string, a number, true, false or null")})
-	return nil
-}
-
-// execute returns the tree with every leaf executed, and all errors.
-func execute(tree any, data *templateData) (any, []error) {
-	var errs []error
-	switch v := tree.(type) {
-	case map[string]any:
-		done := make(map[string]any, len(v))
-		for _, key := range sortedKeys(v) {
-			value, more := execute(v[key], data)
-			done[key] = value
-			errs = append(errs, more...)
-		}
-		return done, errs
-	case []any:
-		done := make([]any, len(v))
-		for i := range v {
-			value, more := execute(v[i], data)
-			done[i] = value
-			errs = append(errs, more...)
-		}
-		return done, errs
-	case *leaf:
-		if v == nil {
-			return nil, nil
-		}
-		text, err := v.execute(data)
-		if err != nil {
-			return nil, []error{err}
-		}
-		return validText(text), nil
-	}
-	return tree, nil
-}
-
-// body renders the first incident. It is the message of the event that is cut where the result would be larger than a batch may be.
-func (t *webhookTemplates) body(cfg *Config, m *Message) (*Request, error) {
+// render renders the body for the first incident. It is the message of the event that is cut where the result would be larger than a batch
+// may be.
+func (t *webhookTemplates) render(cfg *Config, m *Message) (*Request, error) {
 	limit := int(cfg.BatchBytes)
 	for text := limit; ; text /= 2 {
-		tree, errs := execute(t.tree, newTemplateData(cfg, m, text))
-		if len(errs) > 0 {
-			return nil, fmt.Errorf("execute template: %w", errors.Join(errs...))
+		tree, errs := t.body.Execute(template.NewBudget(), newTemplateData(cfg, m, text))
+		err := errors.Join(errs...)
+		if err != nil && (text == 0 || !errors.Is(err, template.ErrText)) {
+			return nil, fmt.Errorf("execute template: %w", err)
+		}
+		if err != nil {
+			continue
 		}
 		body := toJSON(tree)
 		if len(body) <= limit {
@@ -402,7 +241,7 @@ func showsLosses(cfg *Config, m *Message, body []byte) bool {
 	}
 	shown := bytes.ToLower(body)
 	for _, line := range lossLines(cfg, m) {
-		line = strings.Trim(string(toJSON(messageText(line, maxRendered))), `"`)
+		line = strings.Trim(string(toJSON(messageText(line, template.MaxText))), `"`)
 		if !bytes.Contains(shown, bytes.ToLower([]byte(line))) {
 			return false
 		}
@@ -422,8 +261,9 @@ func lossLines(cfg *Config, m *Message) []string {
 
 // target executes the templates of the URL and the headers.
 func (t *webhookTemplates) target(to *target, data *templateData) error {
+	budget := template.NewBudget()
 	if t.url != nil {
-		text, err := t.url.execute(data)
+		text, err := t.url.Execute(budget, data)
 		if err != nil {
 			return err
 		}
@@ -433,8 +273,8 @@ func (t *webhookTemplates) target(to *target, data *templateData) error {
 		return nil
 	}
 	to.header = maps.Clone(to.header)
-	for name, l := range t.header {
-		text, err := l.execute(data)
+	for _, name := range sortedKeys(t.header) {
+		text, err := t.header[name].Execute(budget, data)
 		if err != nil {
 			return err
 		}
@@ -448,65 +288,13 @@ func headerText(text string) string {
 	return cutBytes(cleanLine(strings.ReplaceAll(text, "\uFFFD", "?")), 1024)
 }
 
-// parseURL parses a URL whose path and query hold templates. What an action prints is escaped for where it stands.
-func parseURL(text string, zone *time.Location) (*leaf, error) {
-	fixed, _, _ := strings.Cut(text, "{{")
-	u, err := url.Parse(fixed)
-	if err != nil || !isWebURL(fixed) || u.Path == "" && u.RawQuery == "" && !strings.HasSuffix(fixed, "?") {
-		return nil, &templateError{"url", errors.New("must begin with https:// or http://, a host and a slash before the first template")}
-	}
-	t, err := template.New("").Funcs(functions(zone)).Funcs(template.FuncMap{
-		"_path":  func(v any) string { return url.PathEscape(fmt.Sprint(v)) },
-		"_query": func(v any) string { return url.QueryEscape(fmt.Sprint(v)) },
-	}).Parse(text)
-	if err != nil {
-		return nil, &templateError{"url", err}
-	}
-	e := urlEscaper{place: "_path"}
-	e.list(t.Root)
-	return &leaf{"url", t}, nil
-}
-
-// urlEscaper adds the escaping function to the end of each pipeline that prints, as html/template does it.
-type urlEscaper struct{ place string }
-
-func (e *urlEscaper) list(list *parse.ListNode) {
-	if list == nil {
-		return
-	}
-	for _, node := range list.Nodes {
-		switch n := node.(type) {
-		case *parse.TextNode:
-			if bytes.ContainsRune(n.Text, '?') {
-				e.place = "_query"
-			}
-		case *parse.ActionNode:
-			if len(n.Pipe.Decl) == 0 {
-				n.Pipe.Cmds = append(n.Pipe.Cmds, &parse.CommandNode{
-					NodeType: parse.NodeCommand,
-					Args:     []parse.Node{parse.NewIdentifier(e.place).SetPos(n.Pos)},
-				})
-			}
-		case *parse.IfNode:
-			e.list(n.List)
-			e.list(n.ElseList)
-		case *parse.RangeNode:
-			e.list(n.List)
-			e.list(n.ElseList)
-		case *parse.WithNode:
-			e.list(n.List)
-			e.list(n.ElseList)
-		}
-	}
-}
-
 // checkWebhookTemplates parses all templates and executes them on two events, one with every field set and one with none that
 // can be missing, so that an unknown field is found before an alert needs it.
 func checkWebhookTemplates(cfg *Config, add addMistake) {
 	report := func(errs []error) {
 		for _, err := range errs {
-			if e, ok := errors.AsType[*templateError](err); ok {
-				add(e.path, "%s", e.text())
+			if e, ok := errors.AsType[*template.Error](err); ok {
+				add(e.Path, "%s", e.Text())
 			}
 		}
 	}
@@ -520,12 +308,12 @@ func checkWebhookTemplates(cfg *Config, add addMistake) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, m := range []*Message{Sample(checked, now), sparseSample(checked, now)} {
 		data := newTemplateData(&checked, m, textLimit(1))
-		_, errs := execute(t.tree, data)
+		_, errs := t.body.Execute(template.NewBudget(), data)
 		to := target{header: checked.Header}
 		if err := t.target(&to, data); err != nil {
 			errs = append(errs, err)
 		} else if to.url != "" && !isWebURL(to.url) {
-			errs = append(errs, &templateError{"url", errors.New("its templates make no URL")})
+			errs = append(errs, &template.Error{Path: "url", Err: errors.New("its templates make no URL")})
 		}
 		if len(errs) > 0 {
 			report(errs)
@@ -537,14 +325,14 @@ func checkWebhookTemplates(cfg *Config, add addMistake) {
 // checkTopic parses and executes the template of a topic.
 func checkTopic(cfg *Config, add addMistake) {
 	cfg.Location = cmp.Or(cfg.Location, time.UTC)
-	topic, err := parseLeaf("topic", cfg.Topic, cfg.Location)
+	topic, err := template.Parse("topic", cfg.Topic, templateOptions(cfg))
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, m := range []*Message{Sample(*cfg, now), sparseSample(*cfg, now)} {
 		if err == nil {
-			_, err = topic.execute(newTemplateData(cfg, m, textLimit(1)))
+			_, err = topic.Execute(template.NewBudget(), newTemplateData(cfg, m, textLimit(1)))
 		}
 	}
-	if e, ok := errors.AsType[*templateError](err); ok {
-		add(e.path, "%s", e.text())
+	if e, ok := errors.AsType[*template.Error](err); ok {
+		add(e.Path, "%s", e.Text())
 	}
 }

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/edge-eventer/edge-eventer/notify/template"
 )
 
 // Template is a text of the configuration with templates over an incident, such as a topic.
 type Template struct {
 	cfg  *Config
-	text *leaf
+	text *template.Template
 }
 
 // ParseTemplate parses the text. path names its key in errors.
@@ -18,7 +20,7 @@ func ParseTemplate(path, text string, c Common) (*Template, error) {
 	if cfg.Location == nil {
 		cfg.Location = time.UTC
 	}
-	parsed, err := parseLeaf(path, text, cfg.Location)
+	parsed, err := template.Parse(path, text, templateOptions(cfg))
 	if err != nil {
 		return nil, fmt.Errorf("parse template: %w", err)
 	}
@@ -31,7 +33,7 @@ func (t *Template) Execute(in *Incident, now time.Time) (string, error) {
 	if data.Namespace == "" {
 		data.Namespace = "default"
 	}
-	text, err := t.text.execute(data)
+	text, err := t.text.Execute(template.NewBudget(), data)
 	if err != nil {
 		return "", fmt.Errorf("execute template: %w", err)
 	}
@@ -50,8 +52,8 @@ func CheckTemplate(path, text string, add AddMistake) {
 	if err == nil {
 		return
 	}
-	if e, ok := errors.AsType[*templateError](err); ok {
-		add(path, "%s", e.text())
+	if e, ok := errors.AsType[*template.Error](err); ok {
+		add(path, "%s", e.Text())
 		return
 	}
 	add(path, "%v", err)

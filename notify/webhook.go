@@ -73,7 +73,7 @@ func (w *webhook) Render(m *Message, form Form) (*Request, error) {
 
 func (w *webhook) render(m *Message, _ Form) (*Request, error) {
 	if w.cfg.Body != nil {
-		return w.templates.body(&w.cfg, m)
+		return w.templates.render(&w.cfg, m)
 	}
 	// The frame around the incidents is bounded: 5 causes of loss, a cluster's name.
 	d := document{
