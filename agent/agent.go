@@ -69,6 +69,8 @@ type Agent struct {
 	// notOpen says why the spool is not open yet, where there is a reason.
 	notOpen string
 	current *config.Config
+	// reloaded is closed and replaced when current is.
+	reloaded chan struct{}
 	// reading says how the last reading of the configuration ended, needsRestart what of it waits for the next start.
 	reading      control.Configuration
 	needsRestart []string
@@ -93,7 +95,7 @@ func New(c *config.Config, o Options) (*Agent, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	a := &Agent{config: c, options: o, logger: o.Logger, started: time.Now(), current: c, reloads: make(chan reload)}
+	a := &Agent{config: c, options: o, logger: o.Logger, started: time.Now(), current: c, reloads: make(chan reload), reloaded: make(chan struct{})}
 	a.newReceiver = func(c *config.Config, r *config.Receiver, common notify.Common) (notify.Receiver, error) {
 		return r.New(c, common)
 	}
@@ -306,6 +308,7 @@ func (a *Agent) deliveryTo(c *config.Config, r *config.Receiver, receiver notify
 		policy:     policy,
 		limits:     limitsOf(r, receiver.Limits()),
 		cluster:    c.Cluster,
+		language:   c.Language,
 		severity:   c.SeverityOf,
 		timeout:    r.Timeout,
 		maxBackoff: r.MaxBackoff,

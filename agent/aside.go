@@ -206,6 +206,8 @@ type narrowing struct {
 	most     int
 	// again says that the rest failed as a whole after a part of it was taken: then it is sent in parts to the end.
 	again bool
+	// taken says that a part was: then what fails alone is at fault, and not the receiver.
+	taken bool
 }
 
 func (n *narrowing) active() bool { return len(n.suspects) > 0 }

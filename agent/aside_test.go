@@ -286,6 +286,9 @@ func TestReceiverThatIsDownLosesNothingToSuspicion(t *testing.T) {
 			}
 			if away < 11*time.Hour {
 				t.Errorf("the digest says that the receiver was away for %s, it was 12h", away)
+				for _, m := range r.messages() {
+					t.Logf("%s: %d incidents, digest %+v", m.Now, len(m.Incidents), m.Digest)
+				}
 			}
 			if n := len(r.messages()); n > 2*maxAccused+maxDigestMessages {
 				t.Errorf("the backlog came in %d messages", n)

@@ -130,7 +130,7 @@ func reportAt(last time.Time, at string, zone *time.Location) (time.Time, error)
 // sendReports tells the daily statistics at report.at. One that fell due while the agent was down is told at the start.
 func (a *Agent) sendReports(ctx context.Context, p *parts) error {
 	for {
-		c := a.configuration()
+		c, reloaded := a.configurationUntil()
 		var pause time.Duration
 		if c.Report.At == "" {
 			pause = idleWait
@@ -147,7 +147,7 @@ func (a *Agent) sendReports(ctx context.Context, p *parts) error {
 				}
 			}
 		}
-		if wait(ctx, max(0, pause)) != nil {
+		if _, err := waitOr(ctx, max(0, pause), nil, reloaded); err != nil {
 			return nil
 		}
 	}
@@ -178,7 +178,7 @@ func (a *Agent) report(c *config.Config, p *parts) error {
 	if err != nil {
 		return err
 	}
-	return p.own.tellIn("DailyStatistics", func(tx *spool.Tx) (string, error) {
+	return p.own.tellIn(reasonReport, func(tx *spool.Tx) (string, error) {
 		d, err := readDaily(tx)
 		if err != nil {
 			return "", err
@@ -194,7 +194,7 @@ func (a *Agent) report(c *config.Config, p *parts) error {
 func (a *Agent) sendHeartbeats(ctx context.Context, p *parts) error {
 	told := make(map[string]time.Time)
 	for {
-		c := a.configuration()
+		c, reloaded := a.configurationUntil()
 		interval := c.Heartbeat
 		pause := idleWait
 		if interval > 0 {
@@ -207,33 +207,26 @@ func (a *Agent) sendHeartbeats(ctx context.Context, p *parts) error {
 				if time.Since(last) < interval {
 					continue
 				}
-				if err := p.own.tell("Heartbeat", heartbeatText(c.Language, interval), d.name); err != nil {
+				if err := p.own.tell(reasonHeartbeat, heartbeatText(c.Language, interval), d.name); err != nil {
 					a.logger.Error("the heartbeat cannot be told", "receiver", d.name, "err", err)
 					continue
 				}
 				told[d.name] = time.Now()
 			}
 		}
-		if wait(ctx, pause) != nil {
+		if _, err := waitOr(ctx, pause, nil, reloaded); err != nil {
 			return nil
 		}
 	}
-}
-
-func heartbeatText(language string, interval time.Duration) string {
-	if language == "zh" {
-		return fmt.Sprintf("代理运行正常，%s 内没有需要通知的事件。", interval)
-	}
-	return fmt.Sprintf("The agent is well. There was nothing to tell for %s.", interval)
 }
 
 func latest(times ...time.Time) time.Time {
 	return slices.MaxFunc(times, time.Time.Compare)
 }
 
-// configuration returns the one in use.
-func (a *Agent) configuration() *config.Config {
+// configurationUntil returns the one in use, and a channel that is closed when it is not any more.
+func (a *Agent) configurationUntil() (*config.Config, <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.current
+	return a.current, a.reloaded
 }

@@ -54,6 +54,7 @@ type delivery struct {
 	limits     []*rate.Limiter
 	reserved   int
 	cluster    string
+	language   string
 	severity   func(reason string) notify.Severity
 	timeout    time.Duration
 	maxBackoff time.Duration
@@ -88,6 +89,8 @@ type delivery struct {
 	blameAt, mayAccuse int
 	// doubted says that a part of a message was taken after the whole failed, and the next message is the rest as a whole.
 	doubted bool
+	// resumeAt is when what failed last is tried again, if nothing else is there to try in its place.
+	resumeAt time.Time
 	// cleared is the group that was set aside last and took a message since: of those that fail now, the message is at fault.
 	cleared string
 	// awaySince is when a receiver could no longer be reached that takes messages again, until a digest has said so.
@@ -177,7 +180,7 @@ func (d *delivery) run(ctx context.Context) error {
 			pause = d.pause.NextBackOff()
 		case idle:
 			// By the clock that cannot be set: a due time from disk would be long past once the wall clock was put ahead.
-			d.state(stateIdle, time.Now().Add(pause))
+			d.rest(time.Now().Add(pause))
 		case d.mayLeave(ctx):
 			pause = d.attempt(ctx, sendCtx, &b)
 		default:
@@ -185,9 +188,10 @@ func (d *delivery) run(ctx context.Context) error {
 		}
 		if pause > 0 {
 			wake := d.wake
-			if d.trouble.failures > 0 && !idle || err != nil {
-				// News is no reason to try a receiver earlier that is failing; an operator's word is. Where nothing is due, what
-				// failed is gone, by an eviction, a rescue or an operator, and its pause is over.
+			if d.trouble.failures > 0 && !idle && d.asides.accused() == 0 || err != nil {
+				// News is no reason to try a receiver earlier that is failing, unless it may be the message that is at fault; an
+				// operator's word is. Where nothing is due, what failed is gone, by an eviction, a rescue or an operator, and its
+				// pause is over.
 				wake = d.again
 			}
 			changed, err := waitOr(ctx, pause, wake, d.linkChanged())
@@ -219,6 +223,8 @@ type waiting struct {
 	digest      *digest
 	wantsDigest bool
 	losses      []spool.Loss
+	// untold counts the observations in the queue.
+	untold uint64
 	// trial says that the incidents are set aside and tried on their own, in the given form; trialGroup is the group that is tried.
 	trial      bool
 	trialGroup string
@@ -262,7 +268,7 @@ func (d *delivery) peek(now time.Time) (waiting, error) {
 	var stranded bool
 	err := d.spool.View(func(tx *spool.Tx) error {
 		q := tx.Queue(d.name)
-		w.losses = q.UntoldLosses()
+		w.losses, w.untold = q.UntoldLosses(), q.Untold()
 		if err := d.choose(q, &w, now, level); err != nil {
 			return err
 		}
@@ -308,7 +314,9 @@ func (d *delivery) choose(q *spool.Queue, w *waiting, now time.Time, level budge
 	if err := d.readDue(q, w, now, level); err != nil || len(w.incidents) > 0 {
 		return err
 	}
-	if d.asides.accused() > 0 {
+	if d.asides.accused() > 0 && now.Before(d.resumeAt) {
+		w.next = earlier(w.next, d.resumeAt)
+	} else if d.asides.accused() > 0 {
 		// Nothing is there to try in its place.
 		d.asides.acquit()
 		if err := d.readDue(q, w, now, level); err != nil || len(w.incidents) > 0 {
@@ -356,7 +364,7 @@ func (d *delivery) readDue(q *spool.Queue, w *waiting, now time.Time, level budg
 			continue
 		case in.Untold() == 0, record.Due.After(now) && !in.ToldAt.IsZero():
 			continue
-		case level == budget.CriticalOnly && d.severityOf(in) != notify.Critical:
+		case !passes(level, in, d.severityOf(in)):
 			continue
 		case w.trialGroup != "":
 			if d.groupOf(in) != w.trialGroup {
@@ -480,7 +488,7 @@ func (d *delivery) waitingUnder(q *spool.Queue, key []byte, level budget.Level) 
 		return told{}, false, fmt.Errorf("decode record %x: %w", key, err)
 	}
 	t := told{bytes.Clone(key), in, d.severityOf(in)}
-	return t, in.Untold() > 0 && (level != budget.CriticalOnly || t.severity == notify.Critical), nil
+	return t, in.Untold() > 0 && passes(level, in, t.severity), nil
 }
 
 // frugalInterval is the pause between two messages when four fifths of a budget are used.
@@ -614,6 +622,7 @@ func (d *delivery) message(w *waiting) *notify.Message {
 	for _, l := range w.losses {
 		m.Losses = append(m.Losses, notify.Loss{Cause: l.Cause, Incidents: l.Records, Events: l.Events, Since: l.Since})
 	}
+	d.freshen(m, w.untold)
 	return m
 }
 
@@ -626,6 +635,9 @@ func (d *delivery) send(ctx context.Context, request *notify.Request) error {
 // delivered takes what the receiver confirmed out of the queue.
 func (d *delivery) delivered(ctx context.Context, w *waiting, confirmed []told) {
 	d.count("ok")
+	if !w.trial && !d.narrow.active() && d.asides.accused() == 0 {
+		d.awaySince = time.Time{}
+	}
 	d.taken()
 	switch {
 	case d.narrow.active() && !d.narrow.again:
@@ -635,6 +647,7 @@ func (d *delivery) delivered(ctx context.Context, w *waiting, confirmed []told) 
 		d.doubted = false
 	}
 	d.narrow.decided(confirmed)
+	d.narrow.taken = d.narrow.active()
 	for i := range confirmed {
 		d.asides.drop(asideKey{id: string(confirmed[i].key)})
 	}
@@ -656,16 +669,15 @@ func (d *delivery) delivered(ctx context.Context, w *waiting, confirmed []told) 
 
 // taken notes that the receiver takes messages: what failed alone meanwhile is itself at fault.
 func (d *delivery) taken() {
-	d.awaySince = time.Time{}
 	if d.narrow.active() || d.asides.accused() > 0 {
+		// The digest that says how long comes only now.
 		d.awaySince = d.trouble.since
 	}
 	if s, ok := d.trouble.over(time.Now()); ok {
 		d.logger.Info("receiver takes messages again", "failures", s.failures, "after", s.duration)
 	}
 	for _, a := range d.asides.prove() {
-		d.logger.Warn("a message fails alone and is set aside, the others go on", "workload", a.workload, "reason", a.reason,
-			"since", a.since, "err", a.failure)
+		d.setAside(a)
 	}
 	d.pause.Reset()
 	d.probes.Reset()
@@ -825,7 +837,9 @@ func (d *delivery) failed(ctx context.Context, w *waiting, request *notify.Reque
 // backOff lets the receiver rest, and narrows down what it is that it does not take.
 func (d *delivery) backOff(request *notify.Request, in []told, failure *notify.Error) time.Duration {
 	changed := d.trouble.changed(time.Now(), failure.Error())
-	d.blame(request, in, failure)
+	if d.blame(request, in, failure) {
+		return 0
+	}
 	var pause time.Duration
 	state := stateBackoff
 	switch {
@@ -850,19 +864,22 @@ func (d *delivery) backOff(request *notify.Request, in []told, failure *notify.E
 		d.status.RefusedSince = time.Now()
 	}
 	d.mu.Unlock()
-	d.state(state, time.Now().Add(pause))
+	d.resumeAt = time.Now().Add(pause)
+	d.state(state, d.resumeAt)
 	return pause
 }
 
 // blame suspects a part of a message that failed maxTries times in a row though the receiver answered: it is sent in halves, and what
 // fails alone lets the others go first. Whether it is at fault shows when one of these is taken; when several fail, it is the receiver.
-func (d *delivery) blame(request *notify.Request, in []told, failure *notify.Error) {
+// It reports whether the fault was found.
+func (d *delivery) blame(request *notify.Request, in []told, failure *notify.Error) bool {
+	proved := d.narrow.taken || d.doubted
 	enough := max(maxTries, d.blameAt)
-	if d.doubted {
+	if proved {
 		enough = 1
 	}
 	if !failure.Answered() || len(in) == 0 || d.trouble.failures < enough || d.refused >= maxRefused {
-		return
+		return false
 	}
 	key := asideKey{id: string(in[0].key)}
 	if request.Group != "" && request.Group != d.cleared {
@@ -872,19 +889,33 @@ func (d *delivery) blame(request *notify.Request, in []told, failure *notify.Err
 			d.pause.Reset()
 		}
 		d.narrow.halve(in)
-		d.narrow.again, d.doubted = d.narrow.again || d.doubted, false
-		return
+		d.narrow.again, d.narrow.taken, d.doubted = d.narrow.again || d.doubted, proved, false
+		return false
 	}
 	d.narrow.decided(in)
 	limit := max(maxAccused, d.mayAccuse)
-	if d.asides.accused() < limit {
-		if _, ok := d.asides.hold(key, &in[0], failure, false, 1); ok {
-			return
+	if proved || d.asides.accused() < limit {
+		if a, ok := d.asides.hold(key, &in[0], failure, proved, 1); ok {
+			if proved {
+				d.setAside(a)
+			}
+			return proved
 		}
 	}
 	d.asides.acquit()
 	d.narrow = narrowing{}
 	d.blameAt, d.mayAccuse = 2*d.trouble.failures, min(2*limit, maxAside/2)
+	return false
+}
+
+// setAside notes that what is set aside is at fault, and the receiver is not.
+func (d *delivery) setAside(a *aside) {
+	d.logger.Warn("a message fails alone and is set aside, the others go on", "workload", a.workload, "reason", a.reason,
+		"since", a.since, "err", a.failure)
+	d.trouble = trouble{}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.status.LastError, d.status.RefusedSince = "", time.Time{}
 }
 
 // holdGroup sets a topic or the like aside of which the receiver said that it alone is at fault.
@@ -1013,6 +1044,24 @@ func (d *delivery) count(outcome string) {
 		d.status.Attempts = make(map[string]uint64)
 	}
 	d.status.Attempts[outcome]++
+}
+
+// rest notes that nothing is due before next. While the message that failed last is suspected, the state stays that of its pause.
+func (d *delivery) rest(next time.Time) {
+	if d.trouble.failures == 0 || d.asides.accused() == 0 {
+		d.state(stateIdle, next)
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.status.Next = next
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 func (d *delivery) state(state string, next time.Time) {

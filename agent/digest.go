@@ -90,6 +90,7 @@ func (d *delivery) sumUp(w *waiting) error {
 			return err
 		}
 		w.digest, w.incidents, w.losses = d.digest, d.digest.rows, q.UntoldLosses()
+		w.untold = q.Untold()
 		return nil
 	})
 }

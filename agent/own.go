@@ -47,7 +47,7 @@ func (o *ownIncidents) tellIn(reason string, message func(*spool.Tx) (string, er
 		observation := o.observation(reason, text)
 		for i := range routes {
 			r := &routes[i]
-			if _, err := foldInto(tx.Queue(r.receiver), r.policy, observation); err != nil {
+			if err := foldOwn(tx.Queue(r.receiver), r.policy, observation); err != nil {
 				return fmt.Errorf("queue for %s: %w", r.receiver, err)
 			}
 		}

@@ -111,7 +111,7 @@ type reload struct {
 // by it. One that has mistakes is refused: its error lists them, and the one before stays. It waits until the agent runs.
 //
 // Receivers that did not change go on undisturbed. The queue of a receiver that is gone stays on disk. The sections kubernetes,
-// spool and server, and what the link, report and heartbeat say, are put to use at the next start.
+// spool and server, and what the link says, are put to use at the next start.
 func (a *Agent) Reload(ctx context.Context) error {
 	if a.options.Reread == nil {
 		return errNoReload
@@ -199,10 +199,15 @@ func (a *Agent) apply(c *config.Config, p *parts) error {
 	}
 	a.mu.Lock()
 	a.current = c
+	if a.reloaded != nil {
+		close(a.reloaded)
+	}
+	a.reloaded = make(chan struct{})
 	p.workers = workers
 	a.reading.Loaded, a.reading.Refused, a.reading.Mistakes = time.Now(), time.Time{}, ""
 	a.needsRestart = needRestart(a.config, c)
 	a.mu.Unlock()
+	a.budget.SetLocation(c.Location())
 	for _, w := range fresh {
 		p.start(w)
 	}
@@ -242,8 +247,6 @@ func needRestart(started, c *config.Config) []string {
 		{"link.interfaces", started.Link.Interfaces, c.Link.Interfaces},
 		{"link.dailyBudget", started.Link.DailyBudget, c.Link.DailyBudget},
 		{"link.monthlyBudget", started.Link.MonthlyBudget, c.Link.MonthlyBudget},
-		{"report", started.Report, c.Report},
-		{"heartbeat", started.Heartbeat, c.Heartbeat},
 	} {
 		if !reflect.DeepEqual(section.old, section.new) {
 			sentences = append(sentences, section.name+" changed in the configuration: restart the agent to put it to use")

@@ -43,6 +43,28 @@ func (r *reloaded) write(filter string, receivers ...string) {
 	}
 }
 
+// reloadWith reloads a configuration with further settings.
+func (r *reloaded) reloadWith(settings string, receivers ...string) {
+	r.t.Helper()
+	r.configure(settings, receivers...)
+	if err := r.agent.Reload(context.Background()); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// configure writes a configuration with further settings.
+func (r *reloaded) configure(settings string, receivers ...string) {
+	r.t.Helper()
+	r.write("", receivers...)
+	text, err := os.ReadFile(r.path)
+	if err == nil {
+		err = os.WriteFile(r.path, append([]byte(settings), text...), 0o600)
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 func receiver(name string, more ...string) string {
 	return fmt.Sprintf("{name: %s, type: webhook, fold: incident, url: 'http://127.0.0.1:1/'%s}", name, strings.Join(more, ""))
 }

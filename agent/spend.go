@@ -57,16 +57,8 @@ func (a *Agent) tellBudget(p *parts) error {
 	if !ok {
 		return nil
 	}
-	return p.own.tellIn("LinkBudget", func(tx *spool.Tx) (string, error) {
+	return p.own.tellIn(reasonBudget, func(tx *spool.Tx) (string, error) {
 		a.budget.Noticed(n)
 		return budgetText(n), tx.SetValue(spendValue, a.budget.Save())
 	})
-}
-
-func budgetText(n budget.Notice) string {
-	text := fmt.Sprintf("%d of the %d bytes of this %s are used, until %s. ", n.Used, n.Limit, n.Period, n.Ends.Format(time.RFC3339))
-	if n.Level == budget.CriticalOnly {
-		return text + "Only critical incidents are told; all others wait on disk."
-	}
-	return text + "Everything is told in digests, at most one an hour."
 }

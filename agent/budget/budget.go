@@ -234,6 +234,28 @@ func (b *Budget) Resets() time.Time {
 	return time.Time{}
 }
 
+// Scarcest returns how the budget with the stricter level stands, that of the month where both are alike; false if neither is scarce.
+// Without any budget it is the account of the month.
+func (b *Budget) Scarcest() (n Notice, scarce bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.roll()
+	p := Month
+	if b.level(Day) > b.level(Month) || b.limits[Month] <= 0 && b.limits[Day] > 0 {
+		p = Day
+	}
+	return Notice{Period: p, Level: b.level(p), Used: b.used(p), Limit: b.limits[p], Ends: b.ends(p)}, b.level(p) > Free
+}
+
+// SetLocation changes the zone whose dates bound the periods. A date that is later there empties the counters at once; one that is
+// earlier does not: what is counted goes on under the date before until that has come.
+func (b *Budget) SetLocation(l *time.Location) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.options.Location = l
+	b.roll()
+}
+
 // ends returns the end of the stored period by the wall clock.
 func (b *Budget) ends(p Period) time.Time {
 	d := b.state.day
