@@ -23,6 +23,9 @@ const (
 	maxBatchBytes = 512 << 10
 	// maxForgets bounds how many expired events wait, uncommitted, for a commit that has another reason.
 	maxForgets = 256
+	// maxLists is of how many lists that have not ended it is remembered what they showed, in 128 KiB each. The watch lists one
+	// namespace after the other, but a list may pause.
+	maxLists = 4
 	// changeBuffer lets the watch decode while a commit is under way; beyond it the watch waits.
 	changeBuffer = 64
 	// repeatsWait is how long events that only add to what is on disk already may wait for their commit. A commit writes
@@ -69,6 +72,7 @@ type intake struct {
 	// shown holds what the watches showed, changes and pages in the order in which they came: a page that overtook the changes
 	// before it would be followed by positions of the past.
 	shown chan shown
+	// alive has what the lists that have not ended showed so far, by namespace.
 	alive map[string]*aliveSet
 	// recurring belongs to run.
 	recurring *recurrences
@@ -466,7 +470,7 @@ func (t *tally) remember(key uint64, count uint32) {
 	t.counts[key] = count
 }
 
-// retry commits take, however long the spool refuses it, unless take itself gives up with errRescued. The transaction is tried once
+// retry commits take, however long the spool refuses it, unless take itself gives up with errAnew. The transaction is tried once
 // even when ctx has ended.
 func (in *intake) retry(ctx context.Context, take func(*spool.Tx, *tally) error) error {
 	pause := newBackoff(time.Second, 30*time.Second)
@@ -493,7 +497,7 @@ func (in *intake) retry(ctx context.Context, take func(*spool.Tx, *tally) error)
 			}
 			return nil
 		}
-		if errors.Is(err, errRescued) {
+		if errors.Is(err, errAnew) {
 			return err
 		}
 		in.beat()
@@ -575,11 +579,14 @@ func (t *tally) close(tx *spool.Tx) error {
 func (in *intake) takePage(tx *spool.Tx, page watch.Page, t *tally) error {
 	in.rules.RLock()
 	defer in.rules.RUnlock()
-	if page.First || in.alive[page.Namespace] == nil {
-		in.alive[page.Namespace] = &aliveSet{generation: tx.Generation()}
+	if page.First {
+		in.beginList(page.Namespace, tx.Generation())
 	}
 	alive := in.alive[page.Namespace]
-	if alive.generation != tx.Generation() {
+	switch {
+	case alive == nil:
+		return errNoRoom
+	case alive.generation != tx.Generation():
 		return errRescued
 	}
 	state := tx.Namespace(page.Namespace)
@@ -632,8 +639,26 @@ func (in *intake) takePage(tx *spool.Tx, page watch.Page, t *tally) error {
 	return t.close(tx)
 }
 
-// errRescued ends a list in the middle of which the spool was rescued: what its first pages put may be lost.
-var errRescued = errors.New("the spool was damaged while the list was taken: the list begins anew")
+// errAnew ends a list that has to begin anew.
+var errAnew = errors.New("the list begins anew")
+
+// errRescued ends a list in the middle of which the spool was rescued: what its first pages put may be lost. errNoRoom ends one that
+// paused while others needed the room of what it had shown.
+var (
+	errRescued = fmt.Errorf("the spool was damaged while the list was taken: %w", errAnew)
+	errNoRoom  = fmt.Errorf("other namespaces were listed in the middle of it: %w", errAnew)
+)
+
+// beginList makes room to remember what a list shows, if need be at the cost of another one that has not ended.
+func (in *intake) beginList(namespace string, generation uint64) {
+	if in.alive[namespace] == nil && len(in.alive) == maxLists {
+		for other := range in.alive {
+			delete(in.alive, other)
+			break
+		}
+	}
+	in.alive[namespace] = &aliveSet{generation: generation}
+}
 
 // takeOptions say when an event came, and how a list differs from the watch.
 type takeOptions struct {

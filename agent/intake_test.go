@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -457,6 +458,39 @@ func TestAnUpdateWithAnEarlierTimeReachesTheArchive(t *testing.T) {
 		}
 		if want := []string{"10 " + ahead.Message, "11 " + update.Message}; !slices.Equal(got, want) {
 			t.Errorf("the archive got %q, want %q", got, want)
+		}
+	})
+}
+
+// TestOfFewListsThatHaveNotEndedItIsRememberedWhatTheyShowed: what that takes is bounded, and a list whose memory went begins anew
+// rather than making the ledger forget what its first part showed.
+func TestOfFewListsThatHaveNotEndedItIsRememberedWhatTheyShowed(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, _ *scripted) {
+		ctx, refused := context.Background(), 0
+		name := func(i int) string { return fmt.Sprintf("ns-%02d", i) }
+		events := func(i, part int) []notify.Event {
+			e := warning(fmt.Sprintf("%s-%d", name(i), part), 10+i, 1, time.Now())
+			e.Namespace = name(i)
+			return []notify.Event{e}
+		}
+		for i := range 10 {
+			if err := h.intake.List(ctx, watch.Page{Namespace: name(i), First: true, ResourceVersion: "50", Events: events(i, 0)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range 10 {
+			err := h.intake.List(ctx, watch.Page{Namespace: name(i), Last: true, ResourceVersion: "50", Events: events(i, 1)})
+			if errors.Is(err, errNoRoom) {
+				refused++
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if refused != 10-maxLists || len(h.intake.alive) > maxLists {
+			t.Errorf("%d lists begin anew, of %d it is remembered what they showed", refused, len(h.intake.alive))
+		}
+		if n := h.ledger(); n != 10+maxLists {
+			t.Errorf("%d events in the ledger, want %d", n, 10+maxLists)
 		}
 	})
 }

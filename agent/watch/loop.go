@@ -81,6 +81,10 @@ type loop struct {
 	// mustList is set when a watch from position cannot show everything.
 	mustList bool
 	pageSize int
+	// turns has room for the one namespace that lists: the pages of fifty at once would not fit into the memory. A list that pauses
+	// lets others go first. inTurn is set while this one has its turn.
+	turns  chan struct{}
+	inTurn bool
 	// expired counts the lists in a row that took longer than their continue token lived.
 	expired int
 
@@ -90,7 +94,7 @@ type loop struct {
 	interrupt context.CancelFunc
 }
 
-func newLoop(namespace string, o Options, c *client, sink Sink) *loop {
+func newLoop(namespace string, o Options, c *client, sink Sink, turns chan struct{}) *loop {
 	return &loop{
 		namespace: namespace,
 		client:    c,
@@ -99,6 +103,7 @@ func newLoop(namespace string, o Options, c *client, sink Sink) *loop {
 		timing:    o.timing,
 		health:    newHealth(namespace, o.Logger),
 		pageSize:  o.PageSize,
+		turns:     turns,
 		// Full jitter: each pause is drawn evenly between 0 and a bound that doubles. It never gives up; the library's
 		// default does after 15 minutes.
 		backoff: backoff.NewExponentialBackOff(
@@ -219,8 +224,33 @@ func (l *loop) catchUp(ctx context.Context) error {
 	return l.list(ctx)
 }
 
+// takeTurn waits until no other namespace lists.
+func (l *loop) takeTurn(ctx context.Context) error {
+	if l.inTurn {
+		return nil
+	}
+	select {
+	case l.turns <- struct{}{}:
+		l.inTurn = true
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (l *loop) endTurn() {
+	if l.inTurn {
+		l.inTurn = false
+		<-l.turns
+	}
+}
+
 // list shows all events to the sink, page by page.
 func (l *loop) list(ctx context.Context) error {
+	if err := l.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer l.endTurn()
 	p := pager{loop: l, page: Page{Namespace: l.namespace, First: true, At: time.Now(), Seen: l.health.seen()}}
 	for tries := 1; ; {
 		err := p.next(ctx)
@@ -246,7 +276,8 @@ func (l *loop) list(ctx context.Context) error {
 			return err
 		default:
 			tries++
-			if !l.pause(ctx, stepList, err) {
+			l.endTurn()
+			if !l.pause(ctx, stepList, err) || l.takeTurn(ctx) != nil {
 				return err
 			}
 			l.health.set(StateListing)

@@ -124,8 +124,9 @@ func New(o Options, sink Sink) (*Watcher, error) {
 		return nil, err
 	}
 	w := new(Watcher)
+	turns := make(chan struct{}, 1)
 	for _, namespace := range namespaces {
-		w.loops = append(w.loops, newLoop(namespace, o, c, sink))
+		w.loops = append(w.loops, newLoop(namespace, o, c, sink, turns))
 	}
 	return w, nil
 }

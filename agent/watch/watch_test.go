@@ -738,3 +738,47 @@ func TestABlindWatchProvesNoSight(t *testing.T) {
 		stop()
 	})
 }
+
+// TestOneNamespaceListsAtATime: with fifty at once their pages would not fit into the memory. One whose API server fails between two
+// tries holds none of the others.
+func TestOneNamespaceListsAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, sink := newFakeServer(), newLedgerSink()
+		server.put(names("old", 25)...)
+		var inHand, most atomic.Int32
+		sink.onList = func(Page) error {
+			most.Store(max(most.Load(), inHand.Add(1)))
+			defer inHand.Add(-1)
+			<-time.After(time.Second)
+			return nil
+		}
+		server.setFault(func(r fakeRequest) *http.Response {
+			if strings.Contains(r.path, "/ns-00/") {
+				response := answerStatus(500, "InternalError", "no", "")
+				response.Header.Set("Retry-After", "60")
+				return response
+			}
+			return nil
+		})
+		var namespaces []string
+		for i := range 10 {
+			namespaces = append(namespaces, fmt.Sprintf("ns-%02d", i))
+		}
+		w, stop := start(t, server, sink, Options{PageSize: 10, Namespaces: namespaces})
+		after(2 * time.Minute)
+		for _, s := range w.Status().Namespaces[1:] {
+			if s.State != StateWatching || s.Lists != 1 {
+				t.Errorf("namespace %s is %s after %d lists", s.Namespace, s.State, s.Lists)
+			}
+		}
+		if n := most.Load(); n != 1 {
+			t.Errorf("%d pages were in hand at once", n)
+		}
+		server.setFault(nil)
+		after(2 * time.Minute)
+		if s := w.Status().Namespaces[0]; s.State != StateWatching {
+			t.Errorf("namespace %s is %s: %v", s.Namespace, s.State, s.Failing)
+		}
+		stop()
+	})
+}
