@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"math"
-	"math/bits"
 	"reflect"
 	"regexp"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/edge-eventer/edge-eventer/notify"
 )
@@ -312,33 +312,16 @@ func (d *decoder) size(n *yaml.Node, path string, v reflect.Value) {
 	v.SetInt(size)
 }
 
-// parseSize reads a Kubernetes quantity of bytes: digits with an optional fraction, and a suffix of powers of 1024 or of 1000.
-// A fraction of a byte is rounded up, as Kubernetes does.
+// parseSize reads a Kubernetes quantity of bytes, such as 16Mi. A fraction of a byte is rounded up, as Kubernetes does. Signs, exponents,
+// thousandths and a point without a digit on each side are likelier a slip than a size.
 func parseSize(text string) (int64, bool) {
 	number := strings.TrimRight(text, "KMGTPEki")
-	unit, ok := map[string]uint64{
-		"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18,
-		"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "Pi": 1 << 50, "Ei": 1 << 60,
-	}[text[len(number):]]
-	whole, fraction, dotted := strings.Cut(number, ".")
-	digits := whole + fraction
-	if !ok || whole == "" || dotted && fraction == "" || len(digits) > 18 || strings.Trim(digits, "0123456789") != "" {
+	if strings.Trim(number, "0123456789.") != "" || strings.Trim(number, ".") != number {
 		return 0, false
 	}
-	value, err := strconv.ParseUint(digits, 10, 64)
-	if err != nil {
-		return 0, false
-	}
-	scale := uint64(math.Pow10(len(fraction)))
-	high, low := bits.Mul64(value, unit)
-	if high >= scale {
-		return 0, false
-	}
-	size, rest := bits.Div64(high, low, scale)
-	if rest > 0 {
-		size++
-	}
-	return int64(size), size <= math.MaxInt64
+	q, err := resource.ParseQuantity(text)
+	// What 63 bits cannot hold becomes the largest number.
+	return q.Value(), err == nil && q.Value() < math.MaxInt64
 }
 
 // secret decodes a secret and its twin. An empty text is no secret.

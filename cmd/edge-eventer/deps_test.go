@@ -116,6 +116,10 @@ func TestOnlyWatchKnowsKubernetes(t *testing.T) {
 			continue
 		}
 		for imported := range strings.FieldsSeq(imports) {
+			// Sizes in the configuration are Kubernetes quantities; the package knows numbers only.
+			if pkg == "agent/config" && imported == "k8s.io/apimachinery/pkg/api/resource" {
+				continue
+			}
 			if strings.HasPrefix(imported, "k8s.io/") {
 				t.Errorf("%s imports %s: only agent/watch may", pkg, imported)
 			}
