@@ -494,3 +494,36 @@ func TestOfFewListsThatHaveNotEndedItIsRememberedWhatTheyShowed(t *testing.T) {
 		}
 	})
 }
+
+// TestRestoredDatastoreHasNewsThatTheLedgerCannotHaveForgotten: the ledger had no room for some events of the old history. What the new
+// one shows below the old position was never taken, however old it is.
+func TestRestoredDatastoreHasNewsThatTheLedgerCannotHaveForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := spool.Open(spool.Options{Path: filepath.Join(t.TempDir(), "spool.db"), MaxBytes: 256 << 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := newHouseOn(t, s, map[string]notify.Receiver{"ops": &scripted{}})
+		h.start()
+		defer h.close()
+		created := func(name string, version int, ago time.Duration) notify.Event {
+			e := warning(name, version, 1, time.Now())
+			e.CreationTimestamp = time.Now().Add(-ago)
+			return e
+		}
+		var events []notify.Event
+		for i := range 2500 {
+			events = append(events, created(fmt.Sprintf("web%d", i%40), 10+i, time.Duration(2500-i)*time.Second))
+			events[i].UID = fmt.Sprintf("uid-%d", i)
+		}
+		h.list("5000", false, events...)
+		if h.ledger() >= 2500 {
+			t.Fatal("the ledger had room for all")
+		}
+		before := h.intake.stats.committed.Load()
+		h.list("400", true, created("fresh", 300, 2490*time.Second))
+		if n := h.intake.stats.committed.Load() - before; n != 1 {
+			t.Errorf("%d events of the new history are taken for news, want 1", n)
+		}
+	})
+}

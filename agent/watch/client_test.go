@@ -442,3 +442,49 @@ func TestUnknownAuthorityIsSaid(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// TestASinkThatWaitsHoldsBackTheStream: while the disk is full the API server may send ahead what a small window holds, for each watch,
+// and not the 4 MiB that Go allows.
+func TestASinkThatWaitsHoldsBackTheStream(t *testing.T) {
+	fake, sink := newFakeServer(), newLedgerSink()
+	fake.put("a")
+	var sent atomic.Int64
+	server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if !r.URL.Query().Has("watch") {
+			fake.handle(w, r)
+			return
+		}
+		for version := 200; ; version++ {
+			n, err := fmt.Fprintf(w, `{"type":"ADDED","object":{"metadata":{"name":"web","uid":"u-%d","resourceVersion":"%d"},"message":%q}}`+"\n",
+				version, version, strings.Repeat("m", 1000))
+			if err != nil || http.NewResponseController(w).Flush() != nil {
+				return
+			}
+			sent.Add(int64(n))
+		}
+	})
+	config := filepath.Join(t.TempDir(), "config")
+	kubeconfig(t, config, server.URL, server, "{token: secret}")
+	release := make(chan struct{})
+	sink.onWatched = func(Change) error { <-release; return nil }
+	stop := runUntil(t, func() *Watcher {
+		w, err := New(Options{Kubeconfig: config, timing: fast()}, sink)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}())
+	eventually(t, "a full window", func() bool { return sent.Load() > maxStreamWindow/2 })
+	// However long it takes, no more may come. A machine that is slow sees less of it.
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for range 50 {
+		<-tick.C
+		if n := sent.Load(); n > 4*maxStreamWindow {
+			t.Errorf("the API server sent %d bytes ahead", n)
+			break
+		}
+	}
+	close(release)
+	stop()
+}

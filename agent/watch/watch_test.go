@@ -782,3 +782,34 @@ func TestOneNamespaceListsAtATime(t *testing.T) {
 		stop()
 	})
 }
+
+// TestThePositionOfAWatchNeverMovesBack: neither by a bookmark that is behind, nor by an event that shows no version.
+func TestThePositionOfAWatchNeverMovesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, sink := newFakeServer(), newLedgerSink()
+		server.put("a")
+		first := true
+		server.setFault(func(r fakeRequest) *http.Response {
+			if r.watch() && first {
+				first = false
+				server.put("b", "c")
+				return answer200(server.history[1].frame + server.history[2].frame +
+					`{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"102"}}}` + `{"type":"ADDED","object":{"metadata":{"name":"x"}}}`)
+			}
+			return nil
+		})
+		_, stop := start(t, server, sink, Options{})
+		after(time.Minute)
+		var from []string
+		for _, r := range server.requests {
+			if r.watch() {
+				from = append(from, r.query.Get("resourceVersion"))
+			}
+		}
+		if want := []string{"101", "103"}; !slices.Equal(from, want) {
+			t.Errorf("watched from %q, want from %q", from, want)
+		}
+		wantOnce(t, server, sink)
+		stop()
+	})
+}
