@@ -14,12 +14,13 @@ func (a *Agent) control(ctx context.Context) error {
 			s, err := a.Status()
 			return s.Report(), err
 		},
+		Group:  a.config.Server.SocketGroup,
 		Queues: func() (control.Queues, error) { return a.desk() },
 	}
 	if a.options.Reread != nil {
 		server.Reload = a.Reload
 	}
-	if err := server.Serve(ctx, control.SocketPath(a.config.Spool.Path)); err != nil && ctx.Err() == nil {
+	if err := server.Serve(ctx, a.config.Socket()); err != nil && ctx.Err() == nil {
 		a.logger.Warn("the status and spool commands cannot reach this agent", "err", err)
 	}
 	return nil

@@ -11,7 +11,7 @@ import (
 // Report returns the status as the document that the status command and the status page show.
 func (s *Status) Report() control.Status {
 	r := control.Status{
-		Version: s.Version, Cluster: s.Cluster, Started: s.Started, Now: s.Now,
+		Version: s.Version, Cluster: s.Cluster, Language: s.Language, Started: s.Started, Now: s.Now,
 		Problems: s.Problems(),
 		Notes:    s.notes(),
 		Link:     s.Link.State.String(), LinkSince: s.Link.Since, LinkReason: s.Link.Reason, LinkChanges: s.Link.Outages,
@@ -54,6 +54,7 @@ func (s *Status) Report() control.Status {
 	for i := range s.Receivers {
 		r.Receivers = append(r.Receivers, s.Receivers[i].report())
 	}
+	r.Judge(s.reasons())
 	return r
 }
 
@@ -61,7 +62,7 @@ func (r *ReceiverStatus) report() control.Receiver {
 	d := &r.Delivery
 	c := control.Receiver{
 		Name: r.Name, Type: r.Type, State: d.State, Since: d.Since, Next: d.Next,
-		Records: r.Waiting, Untold: r.Untold, Bytes: r.Bytes, Oldest: r.Oldest, Dead: r.Dead,
+		Records: r.Waiting, Untold: r.Untold, Held: r.Held, NextDue: r.NextDue, Bytes: r.Bytes, Oldest: r.Oldest, Dead: r.Dead,
 		RefusedSince: d.RefusedSince, LastError: d.LastError, LastDelivered: d.LastDelivered,
 		Delivered: d.Delivered, Attempts: d.Attempts,
 	}

@@ -162,3 +162,37 @@ func TestPortChangesNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestStatusTellsRepeatsThatAreHeldBackFromWhatIsDue tells an incident, shows it again, and has another wait for a receiver that is away.
+func TestStatusTellsRepeatsThatAreHeldBackFromWhatIsDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startReloaded(t, receiver("ops"))
+		defer r.close()
+		r.show(warning("web", 1, 1, time.Now()))
+		pass(time.Minute)
+		r.show(warning("web", 2, 3, time.Now()))
+		pass(90 * time.Second) // Repeats are committed once a minute.
+		s, err := r.agent.Status()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if q := s.Receivers[0]; q.Untold != 2 || q.Held != 2 || !q.NextDue.After(s.Now) {
+			t.Errorf("a repeat: %d untold, %d held until %s", q.Untold, q.Held, q.NextDue)
+		}
+		r.receiver("ops").answer = func(context.Context, *notify.Message, notify.Form) error {
+			return &notify.Error{Outcome: notify.Retry, Reason: "away"}
+		}
+		r.show(warning("db", 3, 5, time.Now()))
+		pass(30 * time.Second)
+		if s, err = r.agent.Status(); err != nil {
+			t.Fatal(err)
+		}
+		if q := s.Receivers[0]; q.Untold != 7 || q.Held != 2 {
+			t.Errorf("a repeat, and five that are due: %d untold, %d held", q.Untold, q.Held)
+		}
+		s.Watch = []watch.NamespaceStatus{{State: watch.StateWatching, LastAnswer: s.Now}}
+		if v := s.Report(); v.Verdict.Headline != "WORKING, not delivering: ops" || !strings.HasPrefix(v.Verdict.Waiting, "7 events wait: 5 due, 2 held back, the next in ") {
+			t.Errorf("the verdict is %+v", v.Verdict)
+		}
+	})
+}

@@ -24,6 +24,8 @@ type Status struct {
 	Now      time.Time
 	// Cluster is the configured name.
 	Cluster string
+	// Language is the configured one.
+	Language string
 	// Watch has one entry per watched namespace; none before the agent has signed in.
 	Watch []watch.NamespaceStatus
 	// SignInError says what keeps the agent from signing in; empty: it has.
@@ -85,6 +87,9 @@ type ReceiverStatus struct {
 	Waiting int
 	Untold  uint64
 	Bytes   int64
+	// Held are those of Untold whose record is due at NextDue or later.
+	Held    uint64
+	NextDue time.Time
 	// Oldest is when the oldest record arrived; zero: the queue is empty.
 	Oldest time.Time
 	// Dead is the number of dead letters.
@@ -123,6 +128,7 @@ func (a *Agent) Status() (Status, error) {
 		Started:      a.started,
 		Now:          time.Now(),
 		Cluster:      a.current.Cluster,
+		Language:     a.current.Language,
 		SignInError:  a.signInError,
 		Memory:       readMemory("/proc/self/status"),
 		Recent:       a.recent.newest(),
@@ -161,6 +167,7 @@ func (a *Agent) Status() (Status, error) {
 		for _, d := range deliveries {
 			configured[d.name] = true
 			r := queueStatus(tx, d.name)
+			r.split(tx.Queue(d.name), s.Now)
 			r.Type, r.Delivery, r.Matches = d.kind, d.Status(), parts.intake.matchesHit(d.name)
 			s.Receivers = append(s.Receivers, r)
 		}
@@ -187,6 +194,27 @@ func queueStatus(tx *spool.Tx, name string) ReceiverStatus {
 	}
 	return r
 }
+
+// split tells what is due from what is held back. It looks at so many records as the page does, in the order in which they are due: of a
+// longer backlog all counts as due.
+func (r *ReceiverStatus) split(q *spool.Queue, now time.Time) {
+	due, looked := uint64(0), 0
+	for record := range q.Due(now.Add(maxHeld)) {
+		if looked++; looked > maxGlance {
+			return
+		}
+		switch {
+		case !record.Due.After(now):
+			due += uint64(record.Untold)
+		case record.Untold > 0:
+			r.NextDue, r.Held = record.Due, r.Untold-min(due, r.Untold)
+			return
+		}
+	}
+}
+
+// maxHeld is further ahead than any record is due.
+const maxHeld = 10 * 365 * 24 * time.Hour
 
 func (s *intakeStats) status() IntakeStatus {
 	status := IntakeStatus{
@@ -220,8 +248,9 @@ func readMemory(path string) (m MemoryStatus) {
 	return m
 }
 
-// problem is a reason why the agent is not ready. What is the agent's own words, Why may hold those of a receiver or of the API server.
-type problem struct{ what, why string }
+// problem is a reason why the agent is not ready. What is the agent's own words, in English and Chinese; why may hold those of a receiver or
+// of the API server.
+type problem struct{ what, zh, why string }
 
 // sentences returns problems as sentences, with the words of others or without.
 func sentences(problems []problem, with bool) []string {
@@ -235,43 +264,52 @@ func sentences(problems []problem, with bool) []string {
 	return texts
 }
 
+// reasons returns problems as sentences in the configured language.
+func (s *Status) reasons() []string {
+	problems := s.problems()
+	if s.Language == "zh" {
+		for i := range problems {
+			problems[i].what = problems[i].zh
+		}
+	}
+	return sentences(problems, true)
+}
+
 // Problems lists, as sentences, why the agent is not ready: the watch does not see, the spool cannot be written, a receiver
 // refuses. The link being away is none: that is what the spool is for.
 func (s *Status) Problems() []string { return sentences(s.problems(), true) }
 
 func (s *Status) problems() []problem {
 	var problems []problem
+	add := func(why, what, zh string, args ...any) {
+		problems = append(problems, problem{fmt.Sprintf(what, args...), fmt.Sprintf(zh, args...), why})
+	}
+	stamp := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 	switch {
 	case s.SignInError != "":
-		problems = append(problems, problem{"cannot sign in to the cluster", s.SignInError})
+		add(s.SignInError, "cannot sign in to the cluster", "无法登录集群")
 	case len(s.Watch) == 0:
-		problems = append(problems, problem{what: "has not signed in to the cluster yet"})
+		add("", "has not signed in to the cluster yet", "尚未登录集群")
 	}
 	for _, n := range s.Watch {
-		where := "all namespaces"
+		where, whereZh := "all namespaces", "所有命名空间"
 		if n.Namespace != "" {
-			where = "namespace " + n.Namespace
+			where, whereZh = "namespace "+n.Namespace, "命名空间 "+n.Namespace
 		}
 		switch {
 		case n.Failing != nil && n.Failing.Unseen:
-			problems = append(problems, problem{
-				fmt.Sprintf("no sight of %s since %s", where, n.Failing.Since.UTC().Format(time.RFC3339)), n.Failing.Err.Error(),
-			})
+			add(n.Failing.Err.Error(), "no sight of %[1]s since %[3]s", "自 %[3]s 起看不到%[2]s的事件", where, whereZh, stamp(n.Failing.Since))
 		case n.LastAnswer.IsZero():
-			problems = append(problems, problem{what: "the API server has not answered yet for " + where})
+			add("", "the API server has not answered yet for %[1]s", "API 服务器尚未就%[2]s作出应答", where, whereZh)
 		}
 	}
 	if !s.Intake.BlockedSince.IsZero() {
-		problems = append(problems, problem{
-			what: fmt.Sprintf("%s (since %s)", s.Intake.BlockedBy, s.Intake.BlockedSince.UTC().Format(time.RFC3339)),
-		})
+		add("", "%s (since %s)", "%s（自 %s 起）", s.Intake.BlockedBy, stamp(s.Intake.BlockedSince))
 	}
 	for _, r := range s.Receivers {
 		if !r.Delivery.RefusedSince.IsZero() {
-			problems = append(problems, problem{
-				fmt.Sprintf("receiver %s refuses every message since %s", r.Name, r.Delivery.RefusedSince.UTC().Format(time.RFC3339)),
-				r.Delivery.LastError,
-			})
+			add(r.Delivery.LastError, "receiver %s refuses every message since %s", "接收方 %s 自 %s 起拒收所有消息", r.Name,
+				stamp(r.Delivery.RefusedSince))
 		}
 	}
 	return problems

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -78,6 +79,13 @@ func (d *decoder) check(c *Config) {
 func (d *decoder) checkServer(s *Server) {
 	if s.Listen != "" && !isListenAddress(s.Listen) {
 		d.add("server.listen", "%s is no address to listen on; write \"127.0.0.1:8080\", \":8080\", or \"\" for none", quoted(s.Listen))
+	}
+	// unix(7): 108 bytes with the end of the string, and the agent adds .new for a moment.
+	if path := s.Socket; path != "" && (!filepath.IsAbs(path) || len(path) > 103) {
+		d.add("server.socket", "%s must be an absolute path of at most 103 bytes, or \"\" for spool.path with .sock", quoted(path))
+	}
+	if s.SocketGroup != "" && !regexp.MustCompile(`^([a-z_][-a-z0-9_.]{0,31}|[0-9]{1,10})$`).MatchString(s.SocketGroup) {
+		d.add("server.socketGroup", "%s is no name or number of a group", quoted(s.SocketGroup))
 	}
 	d.oneOf("server.page", s.Page, "loopback", "everywhere")
 	if len(s.Hosts) > maxHosts {

@@ -110,6 +110,10 @@ type Server struct {
 	Listen string `yaml:"listen"`
 	// Page is where the status page, which shows the texts of events, is shown: loopback or everywhere. Default: loopback.
 	Page string `yaml:"page"`
+	// Socket is the path of the socket that the status and spool commands ask at. Default: spool.path with .sock.
+	Socket string `yaml:"socket"`
+	// SocketGroup is the group that may ask too, by name or number. Default: none.
+	SocketGroup string `yaml:"socketGroup"`
 	// Hosts are further names of this machine by which it may be asked, such as that of a Service or a proxy. Default: none.
 	Hosts []string `yaml:"hosts"`
 }
@@ -234,6 +238,14 @@ func (c *Config) DefaultReceiver() Receiver {
 		Method:   "POST",
 		Topic:    notify.DefaultTopic,
 	}
+}
+
+// Socket returns the path of the socket that the status and spool commands ask at.
+func (c *Config) Socket() string {
+	if c.Server.Socket != "" {
+		return c.Server.Socket
+	}
+	return c.Spool.Path + ".sock"
 }
 
 // Location returns the zone of all times shown; time.Local unless Parse read another one.

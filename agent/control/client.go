@@ -14,6 +14,9 @@ import (
 	"time"
 )
 
+// ErrDenied is returned when there is a socket and this user may not ask at it.
+var ErrDenied = errors.New("cannot ask the agent: permission denied; run it with sudo, or see server.socketGroup")
+
 // ErrNotRunning is returned when no agent listens on the socket.
 var ErrNotRunning = errors.New("no agent is running here")
 
@@ -91,6 +94,8 @@ func call[Out any](ctx context.Context, c *Client, method, path string, in any) 
 	switch {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return out, fmt.Errorf("%w: nobody listens on %s", ErrNotRunning, c.path)
+	case errors.Is(err, os.ErrPermission):
+		return out, ErrDenied
 	case err != nil:
 		return out, fmt.Errorf("ask the agent: %w", err)
 	}

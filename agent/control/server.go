@@ -9,7 +9,11 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/user"
+	"strconv"
 	"time"
+
+	"github.com/edge-eventer/edge-eventer/agent/server"
 )
 
 // maxBody bounds a request and what a client takes of an error.
@@ -26,6 +30,8 @@ type Server struct {
 	Queues func() (Queues, error)
 	// Reload reads the configuration again and returns its mistakes as an error. Nil: it cannot be reloaded.
 	Reload func(ctx context.Context) error
+	// Group is a group, by name or number, that may connect too; empty: none.
+	Group string
 }
 
 // Serve listens at path until ctx ends. Whoever holds the spool's lock owns the path, so a socket that a killed agent left
@@ -44,23 +50,35 @@ func (s *Server) Serve(ctx context.Context, path string) error {
 	if l, ok := listener.(*net.UnixListener); ok {
 		l.SetUnlinkOnClose(false)
 	}
-	if err := errors.Join(os.Chmod(fresh, 0o600), os.Rename(fresh, path)); err != nil {
+	if err := errors.Join(s.admit(fresh), os.Rename(fresh, path)); err != nil {
 		return fmt.Errorf("name control socket: %w", err)
 	}
 	defer os.Remove(path)
-	server := &http.Server{
-		Handler:           s.handler(),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      time.Minute,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    8 << 10,
-	}
-	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve control socket: %w", err)
+	// Each page of a list is a request, so that a connection may have several.
+	options := server.Options{Handler: s.handler(), KeepAlive: true, WriteTimeout: time.Minute}
+	if err := server.Serve(ctx, listener, options); err != nil {
+		return fmt.Errorf("control socket: %w", err)
 	}
 	return nil
+}
+
+// admit sets who may connect.
+func (s *Server) admit(path string) error {
+	if s.Group == "" {
+		return os.Chmod(path, 0o600)
+	}
+	number, err := strconv.Atoi(s.Group)
+	if err != nil {
+		group, err := user.LookupGroup(s.Group)
+		if err != nil {
+			return err
+		}
+		if number, err = strconv.Atoi(group.Gid); err != nil {
+			return err
+		}
+	}
+	// The group comes first: with the mode before it, the socket would be open to the agent's own group for a moment.
+	return errors.Join(os.Chmod(path, 0o600), os.Chown(path, -1, number), os.Chmod(path, 0o660))
 }
 
 func (s *Server) handler() http.Handler {

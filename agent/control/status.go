@@ -9,6 +9,10 @@ type Status struct {
 	Cluster string    `json:"cluster"`
 	Started time.Time `json:"started"`
 	Now     time.Time `json:"now"`
+	// Language is that of the verdict: en or zh.
+	Language string `json:"language,omitempty"`
+	// Verdict answers first whether it works, and why not.
+	Verdict Verdict `json:"verdict"`
 	// Ready is false while Problems has an entry: sentences that say why events do not reach the spool or a receiver.
 	Ready    bool     `json:"ready"`
 	Problems []string `json:"problems"`
@@ -82,8 +86,11 @@ type Receiver struct {
 	Next  time.Time `json:"next,omitzero"`
 	// Records are those in the queue, among them incidents that were told and are remembered until they are over. Untold counts
 	// observations that the receiver has not confirmed.
-	Records       int       `json:"records"`
-	Untold        uint64    `json:"untold"`
+	Records int    `json:"records"`
+	Untold  uint64 `json:"untold"`
+	// Held are those of Untold that are held back on purpose until NextDue or later: repeats, and what waits for its group. The others are due.
+	Held          uint64    `json:"held,omitempty"`
+	NextDue       time.Time `json:"nextDue,omitzero"`
 	Bytes         int64     `json:"bytes"`
 	Oldest        time.Time `json:"oldest,omitzero"`
 	Dead          int       `json:"deadLetters"`

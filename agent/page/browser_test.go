@@ -22,7 +22,7 @@ func TestBrowserDrawsThePageAndRunsNothingOfItsText(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"shop-1", "BackOff", "&lt;script&gt;", "<rect", "300.0 KiB of 1.0 MiB, 29 %", "failed, is tried again", "3 times in 2 min", "2 incidents, 1 event"} {
+	for _, want := range []string{"WORKING, not delivering: ops", "shop-1", "BackOff", "&lt;script&gt;", "<rect", "300.0 KiB of 1.0 MiB, 29 %", "failed, is tried again", "3 times in 2 min", "2 incidents, 1 event"} {
 		if !strings.Contains(dom, want) {
 			t.Errorf("the drawn page has no %q", want)
 		}

@@ -110,6 +110,7 @@ func (p *Page) document() document {
 	}
 	if err != nil {
 		d.Error = err.Error()
+		d.Status.Fail(err)
 	}
 	return d
 }

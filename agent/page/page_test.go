@@ -21,13 +21,17 @@ func newPage(incidents ...Incident) *Page {
 	}
 	return &Page{
 		Report: func() (control.Status, error) {
-			return control.Status{
-				Cluster: "shop-1", Version: "v1", Now: now, Started: now, Ready: true,
+			s := control.Status{
+				Receivers: []control.Receiver{{Name: "ops", Type: "feishu", State: "backoff", LastError: "HTTP status 503"}},
+				Watch:     []control.Watch{{State: "watching"}},
+				Cluster:   "shop-1", Version: "v1", Now: now, Started: now, Ready: true,
 				Budget: &control.Budget{Day: 300 << 10, DayMax: 1 << 20},
 				Deliveries: []control.Delivery{{
 					At: now, First: now.Add(-2 * time.Minute), Receiver: "ops", Incidents: 2, Events: 1, Outcome: "retry", Attempts: 3,
 				}},
-			}, nil
+			}
+			s.Judge(nil)
+			return s, nil
 		},
 		Now: func() Sample { return Sample{At: time.Now(), Warning: 1000, Watch: "up", Link: "down"} },
 		Incidents: func(yield func(Incident) bool) error {
@@ -69,6 +73,33 @@ func TestPageIsSmallAndSelfContained(t *testing.T) {
 		}
 	}
 	t.Logf("%d bytes", len(body))
+}
+
+// TestReceiversAndTheReasonStandAboveTheIncidents reads the page in the order in which a person does.
+func TestReceiversAndTheReasonStandAboveTheIncidents(t *testing.T) {
+	_, body := get(t, newPage(), "GET", "/")
+	before := -1
+	for _, id := range []string{`id="verdict"`, `id="problems"`, `id="receivers"`, `id="incidents"`} {
+		at := strings.Index(body, id)
+		if at <= before {
+			t.Errorf("%s does not stand where it should", id)
+		}
+		before = at
+	}
+}
+
+// TestPageSaysTheVerdictOfTheStatus keeps the page from judging by itself.
+func TestPageSaysTheVerdictOfTheStatus(t *testing.T) {
+	_, body := get(t, newPage(), "GET", "/page.json")
+	if !strings.Contains(body, `"verdict":{"level":"degraded","headline":"WORKING, not delivering: ops"`) {
+		t.Errorf("it shows %.600s", body)
+	}
+	_, page := get(t, newPage(), "GET", "/")
+	for _, own := range []string{"orking, not", "link away", "s.ready"} {
+		if strings.Contains(page, own) {
+			t.Errorf("the page judges by itself: %s", own)
+		}
+	}
 }
 
 func TestPolicyAllowsNothingFromElsewhere(t *testing.T) {

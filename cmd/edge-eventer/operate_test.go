@@ -217,7 +217,17 @@ func TestStatusAnswersInItsFirstLines(t *testing.T) {
 		{"receiver away", func(s *control.Status) {
 			s.Receivers[0].State, s.Receivers[0].LastError, s.Receivers[0].Next = "backoff", "not available (HTTP status 503)", now.Add(time.Minute)
 			s.Receivers[0].Untold = 12
-		}, "WORKING, not delivering  shop-1: 12 events wait on disk", "ops: not available"},
+		}, "WORKING, 1 of 2 receivers not delivering: ops  shop-1: 12 events wait on disk", "ops: not available"},
+		{"one of many away, and repeats held back", func(s *control.Status) {
+			s.Receivers[0].State, s.Receivers[0].LastError, s.Receivers[0].Next = "backoff", "not available (HTTP status 503)", now.Add(time.Minute)
+			s.Receivers[0].Untold = 69
+			s.Receivers[1].Untold, s.Receivers[1].Held, s.Receivers[1].NextDue = 176, 176, now.Add(200*time.Second)
+		}, "WORKING, 1 of 2 receivers not delivering: ops  shop-1", "245 events wait: 69 due, 176 held back, the next in 3m20s"},
+		{"in Chinese", func(s *control.Status) {
+			s.Language = "zh"
+			s.Receivers[0].State, s.Receivers[0].LastError, s.Receivers[0].Next = "backoff", "not available (HTTP status 503)", now.Add(time.Minute)
+			s.Receivers[0].Untold = 12
+		}, "正常，2 个接收方中有 1 个无法投递：ops  shop-1: 磁盘上有 12 个事件等待投递", "1m00s 后再试"},
 		{"budget used up", func(s *control.Status) {
 			s.Budget = &control.Budget{Level: "critical-only", Day: 2 << 20, DayMax: 1 << 20}
 			s.Receivers[0].Untold, s.Notes = 3, []string{"the link's budget is used up: only critical incidents are sent"}

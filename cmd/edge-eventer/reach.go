@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/control"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
@@ -25,8 +26,8 @@ type reach struct {
 	mistakes error
 }
 
-func newReach(path string, maxBytes int64, mistakes error) *reach {
-	return &reach{client: control.NewClient(control.SocketPath(path)), path: path, maxBytes: maxBytes, mistakes: mistakes}
+func newReach(c *config.Config, mistakes error) *reach {
+	return &reach{client: control.NewClient(c.Socket()), path: c.Spool.Path, maxBytes: c.Spool.MaxBytes, mistakes: mistakes}
 }
 
 func (r *reach) Close() { r.client.Close() }

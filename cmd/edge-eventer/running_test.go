@@ -249,3 +249,71 @@ func appendTo(t *testing.T, path, text string) {
 		t.Fatal(err)
 	}
 }
+
+// asNobody runs the binary as another user.
+func (b *beside) asNobody(group uint32, args ...string) (said string, code int) {
+	b.t.Helper()
+	command := exec.CommandContext(b.t.Context(), b.binary, append(args, "--config", b.config)...)
+	if os.Getuid() != 0 {
+		return "", exitUnknown
+	}
+	command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: group}}
+	out, err := command.CombinedOutput()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return string(out), exit.ExitCode()
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return string(out), exitOK
+}
+
+// TestStatusWithoutPermissionIsNotTakenForAFault asks as another user, and as a member of server.socketGroup. Only root can become one.
+func TestStatusWithoutPermissionIsNotTakenForAFault(t *testing.T) {
+	binary, err := buildAgent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const group = 64321
+	for _, open := range []bool{false, true} {
+		d := newDesk(t, stdoutReceiver)
+		text, err := os.ReadFile(d.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := "server: {listen: \"\"}"
+		if open {
+			server = "server: {listen: \"\", socketGroup: \"64321\"}"
+		}
+		if err := os.WriteFile(d.config, []byte(strings.Replace(string(text), "server: {listen: \"\"}", server, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		appendTo(t, d.config, "kubernetes: {kubeconfig: "+filepath.Join(t.TempDir(), "missing")+"}\n")
+		// Others may reach the socket's folder, the binary and the configuration.
+		for _, dir := range []string{filepath.Dir(d.config), filepath.Dir(filepath.Dir(d.config)), filepath.Dir(binary)} {
+			if err := os.Chmod(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b := runBeside(t, d)
+		if said, code := b.asNobody(65534, "status"); os.Getuid() == 0 && (code != exitUnknown || !strings.Contains(said, "run it with sudo")) {
+			t.Errorf("a configuration that may not be read: exit code %d: %s", code, said)
+		}
+		if err := os.Chmod(d.config, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if os.Getuid() != 0 {
+			continue
+		}
+		said, code := b.asNobody(65534, "status")
+		if words := strings.Join(strings.Fields(said), " "); code != exitUnknown || !strings.HasPrefix(words, "UNKNOWN ! cannot ask the agent: permission denied; run it with sudo") {
+			t.Errorf("as nobody: exit code %d: %s", code, said)
+		}
+		if said, code := b.asNobody(65534, "spool", "ls"); code != exitFailed || !strings.Contains(said, "permission denied; run it with sudo") {
+			t.Errorf("spool ls as nobody: exit code %d: %s", code, said)
+		}
+		if said, code := b.asNobody(group, "status"); (code == exitOK) != open {
+			t.Errorf("with a socket for the group %v, a member's exit code is %d: %s", open, code, said)
+		}
+	}
+}

@@ -118,7 +118,7 @@ func (c *spoolCommand) run(ctx context.Context, name string, action func(*spoolC
 	for i := range loaded.Receivers {
 		c.longestName = max(c.longestName, len(loaded.Receivers[i].Name))
 	}
-	queues := newReach(loaded.Spool.Path, loaded.Spool.MaxBytes, mistakes)
+	queues := newReach(loaded, mistakes)
 	defer queues.Close()
 	err := action(c, ctx, queues)
 	if errors.Is(err, mistakes) && mistakes != nil {

@@ -59,15 +59,20 @@ answers; 3: it may not be asked, so whether it works is not known.`,
 
 func showStatus(path, format *string, watch *bool, s streams) int {
 	c, mistakes := config.LoadAnyway(*path)
+	if errors.Is(mistakes, fs.ErrPermission) {
+		var p painter
+		fmt.Fprint(s.err, p.unknown(fmt.Errorf("%w; run it with sudo", mistakes)))
+		return exitUnknown
+	}
 	if c == nil {
 		return refuse(*path, mistakes, s)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	client := control.NewClient(control.SocketPath(c.Spool.Path))
+	client := control.NewClient(c.Socket())
 	defer client.Close()
 	p := painter{colours: colours(s.out)}
-	if _, err := client.Status(ctx); err != nil && mistakes != nil {
+	if _, err := client.Status(ctx); err != nil && !errors.Is(err, control.ErrDenied) && mistakes != nil {
 		// An agent that runs says itself what it thinks of the file.
 		return refuse(*path, mistakes, s)
 	}
@@ -82,6 +87,11 @@ func showStatus(path, format *string, watch *bool, s streams) int {
 			fmt.Fprint(s.out, "\x1b[H\x1b[J")
 		}
 		switch {
+		case errors.Is(err, control.ErrDenied):
+			fmt.Fprint(s.err, p.unknown(err))
+			if !*watch {
+				return exitUnknown
+			}
 		case err != nil:
 			fmt.Fprint(s.err, p.absent(err, whyNot(ctx, c, err)))
 			if !*watch {
@@ -120,6 +130,9 @@ func refuse(path string, mistakes error, s streams) int {
 	found, ok := errors.AsType[*config.Errors](mistakes)
 	if !ok {
 		fmt.Fprintf(s.err, "edge-eventer: %v\n", mistakes)
+		if errors.Is(mistakes, fs.ErrPermission) {
+			fmt.Fprintln(s.err, "Run it with sudo.")
+		}
 		if errors.Is(mistakes, fs.ErrNotExist) {
 			fmt.Fprintln(s.err, "edge-eventer init writes a first configuration: see edge-eventer init --help")
 		}
@@ -213,27 +226,6 @@ func (p *painter) sentence(colour, mark, text string) {
 	}
 }
 
-// hints say what a fault means for events and what to do, once for each kind of fault.
-func hints(s *control.Status) []string {
-	var hints []string
-	if len(s.Watch) == 0 || slices.ContainsFunc(s.Watch, func(w control.Watch) bool { return !w.FailingSince.IsZero() }) {
-		hints = append(hints, "the API server keeps events for an hour by default: what is younger when it is back is not lost")
-	}
-	if !s.Spool.BlockedSince.IsZero() {
-		// Why it cannot be written is said above: a full disk, a read-only one, or a spool that makes room by itself.
-		hints = append(hints, "events wait in the API server, an hour by default, until "+s.Spool.Path+" can be written")
-	}
-	for _, r := range s.Receivers {
-		if !r.RefusedSince.IsZero() {
-			hints = append(hints, fmt.Sprintf("%d events wait on disk for %s; after the repair: edge-eventer spool retry --receiver %s", r.Untold, r.Name, r.Name))
-		}
-	}
-	if s.Link == "down" {
-		hints = append(hints, "nothing is lost until the spool is full or an event waits longer than spool.maxAge")
-	}
-	return hints
-}
-
 // absent says that no agent answers, and what else is known.
 func (p *painter) absent(err error, known []string) string {
 	p.b.Reset()
@@ -244,47 +236,38 @@ func (p *painter) absent(err error, known []string) string {
 	return p.b.String()
 }
 
+// unknown says that the agent may not be asked.
+func (p *painter) unknown(err error) string {
+	p.b.Reset()
+	p.line(yellow, "UNKNOWN")
+	p.sentence(yellow, "!", err.Error())
+	return p.b.String()
+}
+
 // status answers first whether it works, and if not, why.
 func (p *painter) status(s *control.Status) string {
 	p.b.Reset()
-	refused, failing, waiting := 0, 0, uint64(0)
-	for _, r := range s.Receivers {
-		waiting += r.Untold
-		switch {
-		case !r.RefusedSince.IsZero():
-			refused++
-		case r.State == "backoff":
-			failing++
-		}
+	if s.Verdict.Level == "" {
+		// An agent from before an upgrade answers without one.
+		s.Judge(s.Problems)
 	}
-	switch {
-	case !s.Ready:
-		p.line(red, "NOT WORKING  %s", s.Cluster)
-		for _, problem := range s.Problems {
-			p.sentence(red, "!", problem)
-		}
-		for _, hint := range hints(s) {
-			p.sentence("", ">", hint)
-		}
-	case failing > 0 || s.Link == "down" || s.Budget != nil && s.Budget.Level == "critical-only":
-		what := "not delivering"
-		if failing == 0 {
-			what = "budget used up"
-		}
-		if s.Link == "down" {
-			what = "link away"
-		}
-		p.line(yellow, "WORKING, %s  %s: %d events wait on disk", what, s.Cluster, waiting)
-		for _, r := range s.Receivers {
-			if r.State == "backoff" {
-				p.sentence(yellow, "!", fmt.Sprintf("%s: %s; next attempt in %s", r.Name, r.LastError, ago(r.Next.Sub(s.Now))))
-			}
-		}
-		for _, hint := range hints(s) {
-			p.sentence("", ">", hint)
-		}
-	default:
-		p.line(green, "WORKING  %s", s.Cluster)
+	colour := map[string]string{control.Working: green, control.Degraded: yellow}[s.Verdict.Level]
+	if colour == "" {
+		colour = red
+	}
+	headline, waiting := clean(s.Verdict.Headline+"  "+s.Cluster), s.Verdict.Waiting
+	if one := headline + ": " + waiting; waiting != "" && utf8.RuneCountInString(one) <= width {
+		headline, waiting = one, ""
+	}
+	p.line(colour, "%s", headline)
+	if waiting != "" {
+		p.sentence(colour, " ", waiting)
+	}
+	for _, reason := range s.Verdict.Reasons {
+		p.sentence(colour, "!", reason)
+	}
+	for _, hint := range s.Verdict.Hints {
+		p.sentence("", ">", hint)
 	}
 	for _, note := range s.Notes {
 		p.sentence(yellow, "*", note)
@@ -310,7 +293,7 @@ func (p *painter) status(s *control.Status) string {
 		p.line("", "traffic   today %s, month %s%s, no budget", size(b.Day), size(b.Month), forecast(b))
 	}
 	p.line("", "")
-	p.line("", "%-18s %-9s %7s %7s %5s %6s  %s", "RECEIVER", "STATE", "WAITING", "OLDEST", "DEAD", "LOST", "LAST DELIVERED")
+	p.line("", "%-18s %-9s %6s %6s %7s %4s %5s  %s", "RECEIVER", "STATE", "DUE", "HELD", "OLDEST", "DEAD", "LOST", "LAST DELIVERED")
 	for i := range s.Receivers {
 		p.receiver(s, &s.Receivers[i])
 	}
@@ -394,7 +377,10 @@ func (p *painter) receiver(s *control.Status, r *control.Receiver) {
 	for _, l := range r.Losses {
 		lost += l.Events
 	}
-	p.line(colour, "%-18s %-9s %7d %7s %5d %6d  %s", cut(r.Name, 18), state, r.Untold, oldest, r.Dead, lost, last)
+	p.line(colour, "%-18s %-9s %6d %6d %7s %4d %5d  %s", cut(r.Name, 18), state, r.Untold-min(r.Held, r.Untold), r.Held, oldest, r.Dead, lost, last)
+	if r.Held > 0 && !r.NextDue.IsZero() {
+		p.sentence("", " ", fmt.Sprintf("held back: repeats, and what waits for its group; the next is due in %s", ago(r.NextDue.Sub(s.Now))))
+	}
 	if r.LastError != "" {
 		p.sentence(colour, " ", r.LastError)
 	}
@@ -455,17 +441,7 @@ func clean(text string) string {
 }
 
 // ago shortens a duration to its two largest units.
-func ago(d time.Duration) string {
-	switch d = max(0, d.Round(time.Second)); {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
-	}
-	return fmt.Sprintf("%dd%02dh", int(d.Hours())/24, int(d.Hours())%24)
-}
+func ago(d time.Duration) string { return control.Span(d) }
 
 // of adds the budget where there is one.
 func of(most int64) string {
