@@ -223,6 +223,8 @@ type waiting struct {
 	digest      *digest
 	wantsDigest bool
 	losses      []spool.Loss
+	// lost is what was lost before the incidents were read. What is more of it later may be one of them.
+	lost []spool.Loss
 	// untold counts the observations in the queue.
 	untold uint64
 	// trial says that the incidents are set aside and tried on their own, in the given form; trialGroup is the group that is tried.
@@ -268,7 +270,7 @@ func (d *delivery) peek(now time.Time) (waiting, error) {
 	var stranded bool
 	err := d.spool.View(func(tx *spool.Tx) error {
 		q := tx.Queue(d.name)
-		w.losses, w.untold = q.UntoldLosses(), q.Untold()
+		w.losses, w.untold, w.lost = q.UntoldLosses(), q.Untold(), q.TotalLosses()
 		if err := d.choose(q, &w, now, level); err != nil {
 			return err
 		}
@@ -293,7 +295,7 @@ func (d *delivery) peek(now time.Time) (waiting, error) {
 // aside and due again, or the rest of the queue.
 func (d *delivery) choose(q *spool.Queue, w *waiting, now time.Time, level budget.Level) error {
 	if d.digest != nil {
-		w.digest, w.incidents = d.digest, d.digest.rows
+		w.digest, w.incidents, w.lost = d.digest, d.digest.rows, d.digest.lost
 		return nil
 	}
 	if d.narrow.active() {
@@ -663,7 +665,7 @@ func (d *delivery) delivered(ctx context.Context, w *waiting, confirmed []told) 
 		if w.digest.done() {
 			d.digest = nil
 		}
-		d.acknowledgeCounted(ctx, counted)
+		d.acknowledgeCounted(ctx, counted, w.lost)
 	}
 }
 
@@ -734,7 +736,11 @@ func (d *delivery) takeOut(w *waiting, confirmed []told, at time.Time) (observat
 		for i := range confirmed {
 			t := &confirmed[i]
 			observations += uint64(t.incident.Untold())
-			if err := d.toldUntil(q, t, at); err != nil {
+			there, err := d.toldUntil(q, t, at)
+			if err == nil && !there {
+				err = q.NotLost(w.lost, uint64(t.incident.Untold()))
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -749,32 +755,34 @@ func (d *delivery) takeOut(w *waiting, confirmed []told, at time.Time) (observat
 }
 
 // acknowledgeCounted notes that incidents were told in numbers, in transactions of bounded size.
-func (d *delivery) acknowledgeCounted(ctx context.Context, counted []mark) {
+func (d *delivery) acknowledgeCounted(ctx context.Context, counted []mark, lost []spool.Loss) {
 	for len(counted) > 0 {
 		chunk := make([]told, 0, digestChunk)
 		for _, m := range counted[:min(digestChunk, len(counted))] {
 			chunk = append(chunk, told{key: m.key, incident: &incident.Incident{Opened: m.opened, Occurrences: m.occurrences, Told: m.told}})
 		}
 		counted = counted[len(chunk):]
-		d.acknowledge(ctx, &waiting{}, chunk)
+		d.acknowledge(ctx, &waiting{lost: lost}, chunk)
 	}
 }
 
-// toldUntil notes that t was told. The record may have changed since t was read; what came meanwhile stays untold.
-func (d *delivery) toldUntil(q *spool.Queue, t *told, at time.Time) error {
+// toldUntil notes that t was told. The record may have changed since t was read; what came meanwhile stays untold. It reports false
+// where the incident is gone: evicted, or expired, and perhaps begun anew.
+func (d *delivery) toldUntil(q *spool.Queue, t *told, at time.Time) (there bool, err error) {
 	record, ok := q.Get(t.key)
 	if !ok {
-		return nil
+		return false, nil
 	}
 	in, err := incident.Decode(record.Body)
 	if err != nil {
-		return err
+		return false, err
 	}
+	there = in.Opened.Equal(t.incident.Opened)
 	in, due, keep := d.policy.ToldUntil(in, t.incident, at)
 	if !keep {
-		return q.Delete(t.key)
+		return there, q.Delete(t.key)
 	}
-	return q.Put(spool.Record{Key: t.key, Due: due, Untold: in.Untold(), Body: in.Append(nil)})
+	return there, q.Put(spool.Record{Key: t.key, Due: due, Untold: in.Untold(), Body: in.Append(nil)})
 }
 
 func (d *delivery) forget(keys [][]byte) error {

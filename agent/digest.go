@@ -35,7 +35,9 @@ type digest struct {
 	since     time.Time
 	// awaySince is when the receiver could no longer be reached; zero: it could.
 	awaySince time.Time
-	sent      int
+	// lost is what was lost before it was made.
+	lost []spool.Loss
+	sent int
 }
 
 // mark is a reading of an incident: enough to say later that it was told up to here.
@@ -90,14 +92,14 @@ func (d *delivery) sumUp(w *waiting) error {
 			return err
 		}
 		w.digest, w.incidents, w.losses = d.digest, d.digest.rows, q.UntoldLosses()
-		w.untold = q.Untold()
+		w.untold, w.lost = q.Untold(), d.digest.lost
 		return nil
 	})
 }
 
 // collect makes a digest of all that is due.
 func (d *delivery) collect(q *spool.Queue, now time.Time) (*digest, error) {
-	g := &digest{}
+	g := &digest{lost: q.TotalLosses()}
 	if d.link != nil {
 		if s := d.link.Status(); s.OutageTo.After(d.Status().LastDelivered) {
 			g.awaySince = s.OutageFrom

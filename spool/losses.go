@@ -113,6 +113,38 @@ func (q *Queue) LossesTold(told []Loss) error {
 	return nil
 }
 
+// NotLost takes off the losses what was counted as lost after before was read, TotalLosses of an earlier transaction, and turned out to be
+// delivered: a record of so many events that was evicted or expired while its message was on its way. It does nothing where no such loss
+// was counted. The loss is taken off what is untold as far as it is.
+func (q *Queue) NotLost(before []Loss, events uint64) error {
+	for _, l := range q.TotalLosses() {
+		known := Loss{Cause: l.Cause}
+		for _, b := range before {
+			if b.Cause == l.Cause {
+				known = b
+			}
+		}
+		if l.Records <= known.Records || l.Events-min(l.Events, known.Events) < events {
+			continue
+		}
+		for _, kind := range []byte{kindTotal, kindUntold} {
+			sum, ok := q.loss(kind, l.Cause)
+			if !ok {
+				continue
+			}
+			taken := Loss{Cause: l.Cause, Records: 1, Events: events}
+			if sum.Records <= 1 && sum.Events <= events {
+				taken.Times = sum.Times
+			}
+			if err := q.subtract(kind, taken); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return nil
+}
+
 // subtract takes l from a sum, down to nothing.
 func (q *Queue) subtract(kind byte, l Loss) error {
 	sum, ok := q.loss(kind, l.Cause)
