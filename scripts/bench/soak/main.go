@@ -144,6 +144,10 @@ func soak(s *stage.Stage, o *options) error {
 	}
 	fmt.Printf("%s the sky is clear\n", sky.book.at(time.Now()))
 	took := sky.clear(o.agent, config)
+	// What the agent says of itself explains what still waits.
+	if out, err := exec.CommandContext(s.Context(), o.agent, "status", "--config", config, "-o", "json").Output(); err == nil {
+		_ = os.WriteFile(filepath.Join(dir, "status.json"), out, 0o600)
+	}
 	sky.keeper.stop()
 	if err := sky.judge(o, took); err != nil {
 		return err
@@ -164,7 +168,7 @@ func soak(s *stage.Stage, o *options) error {
 		}
 		fmt.Printf("FINDING %d: %s\n", i+1, f)
 	}
-	return fmt.Errorf("%d findings; seed %d; the agent's log and spool are in %s", len(b.findings), o.seed, dir)
+	return fmt.Errorf("%d findings; seed %d; the agent's log, last status and spool are in %s", len(b.findings), o.seed, dir)
 }
 
 // judge balances the book with what the agent left, and prints the table.
