@@ -84,7 +84,7 @@ func (b *book) balanceLosses(w *waiting) {
 			b.findingHere("%s: %d messages were given up as refused, and none was refused for good", receiver, n)
 		}
 	}
-	if b.found > 0 && !slices.ContainsFunc(b.own, func(o own) bool { return o.reason == "SpoolDamaged" }) {
+	if b.found > 0 && !slices.ContainsFunc(b.own, func(o own) bool { return o.reason == damagedReason }) {
 		b.findingHere("the spool was found damaged %d times, and nobody was told", b.found)
 	}
 }
@@ -159,6 +159,14 @@ func (b *book) balanceEvents(w *waiting) {
 	}
 }
 
+// uncounted reports whether the agent told that a damaged file left no trace of what it held.
+func (b *book) uncounted() bool {
+	return slices.ContainsFunc(b.own, func(o own) bool { return o.reason == damagedReason && strings.Contains(o.message, "more may be") })
+}
+
+// damagedReason is that of the incident that tells of a rescue.
+const damagedReason = "SpoolDamaged"
+
 // balanceEvent enters the event in the accounts, or returns what is wrong with it.
 func (b *book) balanceEvent(w *waiting, e *entry, a *accounts) string {
 	may := e.may(afloat) || e.may(aged) || e.may(hurt)
@@ -180,6 +188,7 @@ func (b *book) balanceEvent(w *waiting, e *entry, a *accounts) string {
 		// Its incident never heard of it either.
 		b.stories[e.incident].unseen += uint64(e.count - e.told)
 		a.unseen++
+	case e.may(hurt) && b.uncounted():
 	case may:
 		a.counted++
 	default:
@@ -192,6 +201,11 @@ func (b *book) balanceIncidents(w *waiting) {
 	var missing uint64
 	counts := b.counts[alerts]
 	lost := counts[spool.Evicted].events + counts[spool.Expired].events + counts[spool.Damaged].events
+	if b.uncounted() {
+		for _, s := range b.stories {
+			lost += s.hurt
+		}
+	}
 	for _, key := range slices.Sorted(maps.Keys(b.stories)) {
 		s := b.stories[key]
 		accounted := s.sum() + w.observations[key]

@@ -86,10 +86,10 @@ func (e *entry) may(why excuse) bool { return e.count > 0 && e.excused[why] == e
 type story struct {
 	made uint64
 	told map[string]int
-	// again is how many observations may be taken once more, since the ledger that knows them was damaged, and unseen how many the
-	// agent was never shown.
-	again, unseen uint64
-	history       []line
+	// again is how many observations may be taken once more, since the ledger that knows them was damaged, hurt how many of them waited
+	// when it was, and unseen how many the agent was never shown.
+	again, hurt, unseen uint64
+	history             []line
 }
 
 func (s *story) sum() (told uint64) {
@@ -353,6 +353,9 @@ func (b *book) damaged(found bool) {
 		b.damages++
 	}
 	b.excuse(hurt)
+	for _, s := range b.stories {
+		s.hurt = max(s.hurt, s.made-min(s.made, s.sum()))
+	}
 	for _, e := range b.entries {
 		// A list that is under way may still hold what was just deleted.
 		if e.uid != "" && (e.deleted.IsZero() || time.Since(e.deleted) < time.Minute) {

@@ -177,7 +177,7 @@ func TestBookAsksForACauseOfEachRepeat(t *testing.T) {
 		d.tell(name, 1)
 		<-time.After(time.Minute)
 		d.damaged(true)
-		d.own = append(d.own, own{reason: "SpoolDamaged"})
+		d.own = append(d.own, own{reason: damagedReason})
 		<-time.After(time.Minute)
 		d.tell(name, 1)
 		d.expect(0, "")
@@ -234,7 +234,7 @@ func TestBookAllowsAgeOnlyWhereTheAgentCannotKnow(t *testing.T) {
 }
 
 func TestBookAllowsDamageWhatItTookAndSaid(t *testing.T) {
-	said := own{reason: "SpoolDamaged"}
+	said := own{reason: damagedReason}
 	soakTest(t, "counted and told", func(d *diary) {
 		d.event(100)
 		d.damaged(false)
@@ -254,6 +254,12 @@ func TestBookAllowsDamageWhatItTookAndSaid(t *testing.T) {
 		d.damaged(true)
 		d.own = append(d.own, said)
 		d.expect(2, "archive: 1 events are missing, 0 were counted as lost")
+	})
+	soakTest(t, "told as a loss of unknown size", func(d *diary) {
+		d.event(100)
+		d.damaged(true)
+		d.own = append(d.own, own{reason: damagedReason, message: "0 were lost, and more may be, which nobody can tell"})
+		d.expect(0, "")
 	})
 	soakTest(t, "after it", func(d *diary) {
 		d.damaged(true)
