@@ -407,6 +407,7 @@ func kafkaSubject() subject {
 			{name: "confluent-old-1", answer: body(`{"offsets":[{"partition":null,"offset":null,"error_code":1,"error":"non-retriable"}]}`), outcome: notify.Retry, code: "1"},
 			{name: "confluent-40101", answer: status(401, `{"offsets":[{"partition":null,"offset":null,"error_code":40101,"error":"authentication"}]}`), outcome: notify.BadTarget, code: "40101"},
 			{name: "confluent-40301", answer: status(403, `{"offsets":[{"partition":null,"offset":null,"error_code":40301,"error":"authorization"}]}`), outcome: notify.BadTarget, code: "40301"},
+			{name: "negative-offset", answer: body(`{"offsets":[{"partition":2,"offset":-1}]}`), outcome: notify.Retry},
 			{name: "no-offset", answer: body(`{"offsets":[{"partition":2}]}`), outcome: notify.Retry},
 			{name: "too-few", answer: body(`{"offsets":[]}`), outcome: notify.Retry},
 			{name: "too-many", answer: body(`{"offsets":[{"partition":2,"offset":0},{"partition":2,"offset":1}]}`), outcome: notify.Retry},

@@ -485,3 +485,97 @@ func TestNearIsAskedOfEachAddressAndOfNearNameServersOnly(t *testing.T) {
 		t.Error("a known name was asked for, or misjudged")
 	}
 }
+
+func TestLastGoodAnswerServesForADayAndNoLonger(t *testing.T) {
+	b := New(Options{DialDNS: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no name server") }})
+	for age, serves := range map[time.Duration]bool{23 * time.Hour: true, 25 * time.Hour: false} {
+		b.names.put("receiver.test.", answer{addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, asked: time.Now().Add(-age)}, 0)
+		if _, err := b.lookup(t.Context(), "ops", "receiver.test.", b.names.dial); (err == nil) != serves {
+			t.Errorf("an answer %s old: %v", age, err)
+		}
+	}
+}
+
+func TestAnswerIsUsedForAnHourAtMost(t *testing.T) {
+	n := newNameServer(t, 7*24*3600)
+	b := New(Options{DialDNS: n.dial})
+	if _, err := b.lookup(t.Context(), "ops", "receiver.test.", n.dial); err != nil {
+		t.Fatal(err)
+	}
+	if a, _ := b.names.get("receiver.test."); a.expires.Sub(a.asked) != maxTTL {
+		t.Errorf("used for %s, want %s", a.expires.Sub(a.asked), maxTTL)
+	}
+}
+
+func TestShortestTimeToLiveOfAnAnswerCounts(t *testing.T) {
+	name := dnsmessage.MustNewName("receiver.test.")
+	question := dnsmessage.Question{Name: name, Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}
+	m := dnsmessage.Message{Header: dnsmessage.Header{Response: true}, Questions: []dnsmessage.Question{question}}
+	for _, ttl := range []uint32{300, 60, 600} {
+		m.Answers = append(m.Answers, dnsmessage.Resource{
+			Header: dnsmessage.ResourceHeader{Name: name, Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET, TTL: ttl},
+			Body:   &dnsmessage.AResource{A: [4]byte{192, 0, 2, 1}},
+		})
+	}
+	packet, err := m.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ttl, ok := timeToLive(packet); !ok || ttl != time.Minute {
+		t.Errorf("%s, want a minute", ttl)
+	}
+	q := query{ttl: -1}
+	for _, ttl := range []uint32{600, 60, 300} {
+		m.Answers = m.Answers[:1]
+		m.Answers[0].Header.TTL = ttl
+		if packet, err = m.Pack(); err != nil {
+			t.Fatal(err)
+		}
+		q.note(packet)
+	}
+	if q.valid() != time.Minute {
+		t.Errorf("of several packets: %s, want a minute", q.valid())
+	}
+}
+
+// TestNameServerThatHangsLeavesTimeToConnect has a last good answer, which serves after 5 of the 15 seconds that a connection has.
+func TestNameServerThatHangsLeavesTimeToConnect(t *testing.T) {
+	b := New(Options{DialDNS: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}})
+	b.names.put("receiver.test.", answer{addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, asked: time.Now()}, 0)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var both sync.WaitGroup
+	both.Go(func() {
+		if a, err := b.lookup(ctx, "ops", "receiver.test.", b.names.dial); err != nil || len(a) != 1 || ctx.Err() != nil {
+			t.Errorf("%v, %v, want the last good answer", a, err)
+		}
+	})
+	both.Go(func() {
+		if b.Near(ctx, "ops", "shop.test.", func(netip.Addr) bool { return true }) || ctx.Err() != nil {
+			t.Errorf("a name that nobody knows is near, or its look-up was not bounded: %v", ctx.Err())
+		}
+	})
+	both.Wait()
+}
+
+// brokenOff is a connection whose last bytes come together with its end.
+type brokenOff struct{ net.Conn }
+
+func (brokenOff) Read(p []byte) (int, error)  { return min(len(p), 7), io.ErrUnexpectedEOF }
+func (brokenOff) Write(p []byte) (int, error) { return min(len(p), 5), io.ErrClosedPipe }
+
+func TestBytesThatComeWithAnErrorAreCounted(t *testing.T) {
+	b := New(Options{})
+	c, err := b.Dialer("ops", func(context.Context, string, string) (net.Conn, error) { return brokenOff{}, nil })(t.Context(), "tcp", "192.0.2.1:443")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = c.Read(make([]byte, 100))
+	_, _ = c.Write(make([]byte, 100))
+	if got := b.Receivers()["ops"].Day; got != (Count{In: 7, Out: 5}) {
+		t.Errorf("counted %+v, want 7 in and 5 out", got)
+	}
+}

@@ -244,3 +244,105 @@ func FuzzMessages(f *testing.F) {
 		s.judge([]string{"wan0"}, true)
 	})
 }
+
+// TestOnlyARouteThatLeadsSomewhereIsAWayOut changes the recorded default route into what the kernel also keeps in its tables.
+func TestOnlyARouteThatLeadsSomewhereIsAWayOut(t *testing.T) {
+	for name, change := range map[string]func(route []byte){
+		"none":              func([]byte) {},
+		"dead":              func(r []byte) { r[8] |= 0x1 },
+		"link down":         func(r []byte) { r[8] |= 0x10 },
+		"copy of a lookup":  func(r []byte) { r[9] |= 0x2 },
+		"black hole":        func(r []byte) { r[7] = 6 },
+		"unreachable":       func(r []byte) { r[7] = 7 },
+		"to one network":    func(r []byte) { r[1] = 24 },
+		"from one network":  func(r []byte) { r[2] = 24 },
+		"shorter than said": func(r []byte) { r[1] = 1 },
+	} {
+		var s snapshot
+		for b := bytes.Clone(read(t, "up")); len(b) > 0; {
+			m, rest, err := next(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, isDefault := parseDefault(m.body); m.kind == rtmNewRoute && isDefault {
+				change(m.body)
+			}
+			s.add(m)
+			b = rest
+		}
+		want := Down
+		if name == "none" {
+			want = Up
+		}
+		if v := s.judge(nil, true); v.state != want {
+			t.Errorf("change %q: %v (%s), want %v", name, v.state, v.reason, want)
+		}
+	}
+}
+
+// TestOnlyAnAddressThatCanBeUsedMakesAnInterfaceAWayOut: while an address is looked for on the link, or was found there, nothing
+// leaves from it.
+func TestOnlyAnAddressThatCanBeUsedMakesAnInterfaceAWayOut(t *testing.T) {
+	for name, change := range map[string]func(address []byte){
+		"none":       func([]byte) {},
+		"tentative":  func(a []byte) { a[2] |= 0x40 },
+		"duplicate":  func(a []byte) { a[2] |= 0x08 },
+		"link-local": func(a []byte) { a[3] = 253 },
+	} {
+		var s snapshot
+		for b := bytes.Clone(read(t, "two-interfaces")); len(b) > 0; {
+			m, rest, err := next(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.kind == rtmNewAddr {
+				change(m.body)
+			}
+			s.add(m)
+			b = rest
+		}
+		want := Down
+		if name == "none" {
+			want = Up
+		}
+		if v := s.judge([]string{"wan0"}, true); v.state != want {
+			t.Errorf("addresses that are %q: %v (%s), want %v", name, v.state, v.reason, want)
+		}
+	}
+}
+
+// TestInterfaceWithoutACarrierIsNoWayOut: the kernel keeps routes and addresses of an interface whose cable is out.
+func TestInterfaceWithoutACarrierIsNoWayOut(t *testing.T) {
+	for _, names := range [][]string{nil, {"wan0"}} {
+		s := parse(t, read(t, "up"))
+		for b := bytes.Clone(read(t, "up")); len(b) > 0; {
+			m, rest, err := next(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.kind == rtmNewLink {
+				m.body[8] &^= iffRunning
+				index, i, _ := parseLink(m.body)
+				i.addresses = s.links[index].addresses
+				s.links[index] = i
+			}
+			b = rest
+		}
+		if v := s.judge(names, true); v.state != Down {
+			t.Errorf("interfaces %v: %v (%s), want down", names, v.state, v.reason)
+		}
+	}
+}
+
+// TestOneWayOutIntoAPodDoesNotHideAnother has a default route of the host's own beside one that leaves into another namespace.
+func TestOneWayOutIntoAPodDoesNotHideAnother(t *testing.T) {
+	s := parse(t, read(t, "pod"))
+	if v := s.judge(nil, true); v.state != Unknown {
+		t.Fatalf("%v (%s), want unknown", v.state, v.reason)
+	}
+	s.links[77] = iface{name: "wan0", up: true, addresses: []string{"a"}}
+	s.defaults = append(s.defaults, []hop{{index: 77}})
+	if v := s.judge(nil, true); v.state != Up {
+		t.Errorf("%v (%s), want up", v.state, v.reason)
+	}
+}

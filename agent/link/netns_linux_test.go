@@ -290,3 +290,70 @@ func TestAnotherWayOutIsTold(t *testing.T) {
 	tells("address delete 192.0.2.4/24 dev wan0")
 	tells("route add default via 192.0.2.1 dev wan0 metric 10")
 }
+
+// TestLostEventsAreAReasonToReadTheTables overruns the socket before anybody reads from it.
+func TestLostEventsAreAReasonToReadTheTables(t *testing.T) {
+	if !enter(t) {
+		return
+	}
+	events, err := open(groups)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := events.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 1) }); err != nil {
+		t.Fatal(err)
+	}
+	ip(t, "link add wan0 type veth peer name wan9")
+	ip(t, "link set wan9 up")
+	ip(t, "address add 192.0.2.2/24 dev wan0")
+	ip(t, "link set wan0 up")
+	ip(t, "route add default via 192.0.2.1 dev wan0")
+	l := newLink(Options{})
+	w := &watcher{link: l, events: events, buffer: make([]byte, bufferSize)}
+	context.AfterFunc(t.Context(), func() { _ = events.Close() })
+	go w.run(t.Context())
+	becomes(t, l, Up)
+}
+
+// TestOnlyTheKernelIsBelieved has another socket that sends to the one that reads, as a privileged process could.
+func TestOnlyTheKernelIsBelieved(t *testing.T) {
+	if !enter(t) {
+		return
+	}
+	ours, err := open(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ours.Close() }()
+	raw, err := ours.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var own *syscall.SockaddrNetlink
+	if err := raw.Control(func(fd uintptr) {
+		name, _ := syscall.Getsockname(int(fd))
+		own, _ = name.(*syscall.SockaddrNetlink)
+	}); err != nil || own == nil {
+		t.Fatalf("no address of the socket: %v", err)
+	}
+	fd, err := syscall.Socket(syscall.AF_NETLINK, syscall.SOCK_RAW|syscall.SOCK_CLOEXEC, syscall.NETLINK_ROUTE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Close(fd) }()
+	forged := []byte("forged by another process, and long enough")
+	if err := syscall.Sendto(fd, forged, 0, &syscall.SockaddrNetlink{Family: syscall.AF_NETLINK, Pid: own.Pid}); err != nil {
+		t.Fatalf("send to another process: %v", err)
+	}
+	messages := 0
+	if err := ours.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if err := dump(ours, make([]byte, bufferSize), rtmGetLink, 1, 16, func(message) { messages++ }); err != nil || messages == 0 {
+		t.Errorf("%d messages, %v, want the kernel's after another's", messages, err)
+	}
+}
