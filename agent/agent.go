@@ -219,6 +219,7 @@ func (a *Agent) run(ctx context.Context, s *spool.Spool) error {
 	intake.lookback = a.config.Kubernetes.StartupLookback
 	intake.maxCommit = int(a.config.Spool.MaxBytes / 32)
 	intake.severity = a.severityOf
+	intake.itself = readItself(namespaceFile, a.started, a.secretMissing)
 
 	if err := a.loadBudget(s); err != nil {
 		return err

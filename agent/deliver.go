@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -141,6 +142,8 @@ type DeliveryStatus struct {
 	RefusedSince time.Time
 	// LastError is the text of the last failure, empty after a success.
 	LastError string
+	// FileMissing says that the last failure was a file with an address or a secret that is not there.
+	FileMissing bool
 	// LastDelivered is when the receiver last confirmed a message.
 	LastDelivered time.Time
 	// Aside is what fails alone while others are taken, the oldest first, and AsideCount how much that is in all.
@@ -687,7 +690,7 @@ func (d *delivery) taken() {
 	d.refused, d.blameAt, d.mayAccuse = 0, 0, 0
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.status.LastError, d.status.RefusedSince = "", time.Time{}
+	d.status.LastError, d.status.RefusedSince, d.status.FileMissing = "", time.Time{}, false
 }
 
 // showAsides puts what is set aside into the status.
@@ -867,7 +870,7 @@ func (d *delivery) backOff(request *notify.Request, in []told, failure *notify.E
 		}
 	}
 	d.mu.Lock()
-	d.status.LastError = failure.Error()
+	d.status.LastError, d.status.FileMissing = failure.Error(), errors.Is(failure, fs.ErrNotExist)
 	if state == stateRefused && d.status.RefusedSince.IsZero() {
 		d.status.RefusedSince = time.Now()
 	}
@@ -923,7 +926,7 @@ func (d *delivery) setAside(a *aside) {
 	d.trouble = trouble{}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.status.LastError, d.status.RefusedSince = "", time.Time{}
+	d.status.LastError, d.status.RefusedSince, d.status.FileMissing = "", time.Time{}, false
 }
 
 // holdGroup sets a topic or the like aside of which the receiver said that it alone is at fault.

@@ -62,6 +62,8 @@ type intake struct {
 	maxCommit int
 	lookback  time.Duration
 	logger    *slog.Logger
+	// itself is the agent's own pod, whose start is no news.
+	itself itself
 	// severity judges committed events for the status page; nil: none is critical.
 	severity func(reason string) notify.Severity
 	// arrived is called with the receiver's name after a commit that put something into its queue.
@@ -709,7 +711,7 @@ func (in *intake) take(tx *spool.Tx, e *notify.Event, options takeOptions, t *ta
 	case e.LastSeen().Before(options.notBefore):
 		t.old++
 		return nil
-	case !in.filter.Keep(e):
+	case in.itself.expects(e), !in.filter.Keep(e):
 		t.filtered++
 		return nil
 	}
