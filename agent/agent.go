@@ -416,6 +416,9 @@ func (a *Agent) Stuck() []string {
 	if d := parts.intake.standsStill(); d > healthLimit {
 		stuck = append(stuck, fmt.Sprintf("the intake stands still since %s", d.Round(time.Second)))
 	}
+	if d := parts.intake.stuckFor(); d > healthLimit {
+		stuck = append(stuck, fmt.Sprintf("the spool has taken nothing for %s, though the disk is well", d.Round(time.Second)))
+	}
 	for _, d := range deliveries {
 		if since, stands := d.standsStill(); stands {
 			stuck = append(stuck, fmt.Sprintf("the delivery to %s stands still since %s", d.name, since.Round(time.Second)))

@@ -703,6 +703,9 @@ func (d *delivery) showAsides() {
 
 // acknowledge repeats until the spool has taken it, or ctx ends: what was confirmed must not be sent again, and a full disk
 // would have it sent again for as long as it is full.
+//
+// Where the spool has no room to note all of it at once, it is noted in halves: an acknowledgement that waits for an eviction would lose
+// others for what was delivered.
 func (d *delivery) acknowledge(ctx context.Context, w *waiting, confirmed []told) {
 	at := time.Now()
 	pause := newBackoff(time.Second, 30*time.Second)
@@ -717,6 +720,11 @@ func (d *delivery) acknowledge(ctx context.Context, w *waiting, confirmed []told
 			defer d.mu.Unlock()
 			d.status.LastDelivered = at
 			d.status.Delivered += observations
+			return
+		}
+		if half := len(confirmed) / 2; half > 0 && errors.Is(err, spool.ErrNoSpace) && !isDisk(err) {
+			d.acknowledge(ctx, w, confirmed[:half])
+			d.acknowledge(ctx, &waiting{lost: w.lost}, confirmed[half:])
 			return
 		}
 		if trouble.changed(time.Now(), err.Error()) {
@@ -785,7 +793,7 @@ func (d *delivery) toldUntil(q *spool.Queue, t *told, at time.Time) (there bool,
 	if !keep {
 		return there, q.Delete(t.key)
 	}
-	return there, q.Put(spool.Record{Key: t.key, Due: due, Untold: in.Untold(), Body: in.Append(nil)})
+	return there, putIncident(q, t.key, due, in)
 }
 
 func (d *delivery) forget(keys [][]byte) error {

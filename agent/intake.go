@@ -93,6 +93,8 @@ type intakeStats struct {
 	// blockedSince is when the spool began to refuse writes, in Unix nanoseconds; 0: it does not. blockedBy says why.
 	blockedSince atomic.Int64
 	blockedBy    atomic.Pointer[string]
+	// stuckSince is the time on the clock of progressAt since when the spool refuses for a reason that no disk has; 0: it does not.
+	stuckSince atomic.Int64
 }
 
 func (s *intakeStats) add(t *tally) {
@@ -491,6 +493,7 @@ func (in *intake) retry(ctx context.Context, take func(*spool.Tx, *tally) error)
 				in.recurring.remember(key, t.counts[key])
 			}
 			in.stats.blockedSince.Store(0)
+			in.stats.stuckSince.Store(0)
 			if streak, ok := trouble.over(time.Now()); ok {
 				in.logger.Info("spool takes events again", "failures", streak.failures, "after", streak.duration)
 			}
@@ -505,6 +508,11 @@ func (in *intake) retry(ctx context.Context, take func(*spool.Tx, *tally) error)
 		in.beat()
 		in.stats.failures.Add(1)
 		in.stats.blockedSince.CompareAndSwap(0, time.Now().UnixNano())
+		if isDisk(err) {
+			in.stats.stuckSince.Store(0)
+		} else {
+			in.stats.stuckSince.CompareAndSwap(0, max(1, int64(time.Since(in.stats.began))))
+		}
 		why := spoolTrouble(err)
 		in.stats.blockedBy.Store(&why)
 		if trouble.changed(time.Now(), err.Error()) {
@@ -514,6 +522,19 @@ func (in *intake) retry(ctx context.Context, take func(*spool.Tx, *tally) error)
 			return fmt.Errorf("commit to spool: %w", errors.Join(err, ctx.Err()))
 		}
 	}
+}
+
+// isDisk says that the disk or its permissions keep the spool from writing, which passes, and which no restart of the agent changes.
+func isDisk(err error) bool {
+	return errors.Is(err, spool.ErrReadOnly) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// stuckFor returns for how long the spool has refused everything for a reason of its own.
+func (in *intake) stuckFor() time.Duration {
+	if at := in.stats.stuckSince.Load(); at != 0 {
+		return time.Since(in.stats.began) - time.Duration(at)
+	}
+	return 0
 }
 
 // spoolTrouble says what an operator can do.
@@ -820,7 +841,16 @@ func foldInto(q *spool.Queue, policy incident.Policy, o *incident.Observation) (
 	if !ok {
 		return waiting != nil, nil
 	}
-	return waiting != nil, q.Put(spool.Record{Key: record.Key, Due: due, Untold: folded.Untold(), Body: folded.Append(nil)})
+	return waiting != nil, putIncident(q, record.Key, due, folded)
+}
+
+// putIncident stores the incident under the key, cut so that it fits into the spool: one long message must not stop all others.
+func putIncident(q *spool.Queue, key []byte, due time.Time, in *incident.Incident) error {
+	body := in.Append(nil)
+	if len(body) > spool.LeastBody {
+		body = in.AppendWithin(body[:0], q.MaxBody())
+	}
+	return q.Put(spool.Record{Key: key, Due: due, Untold: in.Untold(), Body: body})
 }
 
 // waitingFor returns the record of the observation's incident and the incident in it; nil if it has none yet. The record's

@@ -35,7 +35,7 @@ func foldOwn(q *spool.Queue, policy incident.Policy, o *incident.Observation) er
 	if !ok {
 		return nil
 	}
-	return q.Put(spool.Record{Key: record.Key, Due: due, Untold: folded.Untold(), Body: folded.Append(nil)})
+	return putIncident(q, record.Key, due, folded)
 }
 
 // passes reports whether an incident is sent at the level of the budget. What the agent tells of itself is: the notice that the

@@ -94,7 +94,7 @@ func (d *delivery) rebaseKeys(keys [][]byte) error {
 				continue
 			}
 			due := d.policy.Rebase(in, now)
-			if err := q.Put(spool.Record{Key: key, Due: due, Untold: in.Untold(), Body: in.Append(nil)}); err != nil {
+			if err := putIncident(q, key, due, in); err != nil {
 				return err
 			}
 		}

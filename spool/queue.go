@@ -17,7 +17,7 @@ type Record struct {
 	Due time.Time
 	// Untold is how many occurrences in it were not delivered. Evicting a record with 0 is not a loss.
 	Untold uint32
-	// Body is opaque, at most MaxBytes/64 bytes and 64 KiB. A body that came from the spool lies in the file: it must not
+	// Body is opaque, at most MaxBytes/64 bytes and 64 KiB, or what is there already; see [Queue.MaxBody]. A body that came from the spool lies in the file: it must not
 	// be written to, and is gone when the transaction ends. Clone makes it the caller's.
 	Body []byte
 	// Seq is the place in line over all queues: first the records with nothing untold, in the order in which the last of it was
@@ -189,24 +189,27 @@ func (q *Queue) Put(r Record) error {
 	if len(r.Key) < 1 || len(r.Key) > maxKeyLen {
 		return fmt.Errorf("%w: key of %d bytes", ErrTooLarge, len(r.Key))
 	}
-	if most := q.tx.spool.options.maxBody(); len(r.Body) > most {
+	seq, ok := q.seqOf(r.Key)
+	var old stored
+	if ok {
+		if old, ok = q.at(seq); !ok {
+			return q.tx.err
+		}
+	}
+	// A body that is there already stays allowed when MaxBytes becomes smaller.
+	if most := max(q.tx.spool.options.maxBody(), len(old.body)); len(r.Body) > most {
 		return fmt.Errorf("%w: body of %d bytes, at most %d", ErrTooLarge, len(r.Body), most)
 	}
 	if err := q.create(); err != nil {
 		return err
 	}
 	s := stored{due: millis(r.Due), untold: r.Untold, key: r.Key, body: r.Body, rev: q.tx.loadTotals().rev + 1}
-	seq, ok := q.seqOf(r.Key)
 	if !ok {
 		s.added = millis(r.Added)
 		if r.Added.IsZero() {
 			s.added = millis(q.tx.spool.options.Now())
 		}
 		return q.store(q.nextSeq(s.untold), &s)
-	}
-	old, ok := q.at(seq)
-	if !ok {
-		return q.tx.err
 	}
 	if s.untold < old.untold || s.untold > 0 && old.untold == 0 {
 		if err := q.remove(seq, &old); err != nil {
@@ -229,6 +232,17 @@ func (q *Queue) Put(r Record) error {
 	}
 	q.count(&old, -1)
 	return q.store(seq, &s)
+}
+
+// LeastBody is the length of a body that every spool has room for in each of its queues.
+const LeastBody = 2 << 10
+
+// MaxBody returns how long a body may be so that a transaction that puts one into each queue has room, whatever lies there: a put may
+// copy four bodies beside its own. Put takes longer ones.
+func (q *Queue) MaxBody() int {
+	o := &q.tx.spool.options
+	share := o.MaxBytes / 16 / int64(max(1, len(q.tx.Receivers())))
+	return int(max(LeastBody, min(int64(o.maxBody()), share)))
 }
 
 // nextSeq gives out the next number, in the lane of a record with so many untold occurrences.

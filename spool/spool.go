@@ -22,6 +22,12 @@ const (
 	minMaxBytes     = 256 << 10
 	defaultPageSize = 4096
 
+	// acknowledgement and perPut are how many bytes a transaction may add, and how many more with each put, that only notes what was
+	// told. A new record adds a dozen times as much.
+	acknowledgement, perPut = 128, 16
+	// maxHalvings is how often in a row such a transaction fails before room is made for it. Its caller tries with half of it.
+	maxHalvings = 8
+
 	// minPages is the least number of pages that MaxBytes must have room for.
 	minPages = 64
 )
@@ -118,6 +124,10 @@ type Spool struct {
 	// shrinking is set while a file that is too large is made smaller: it may grow meanwhile. Guarded by writer.
 	shrinking   bool
 	compactions atomic.Uint64
+	// notes says that the last transaction added nothing to speak of, halvings how many such failed in a row for want of room. Guarded
+	// by writer.
+	notes    bool
+	halvings int
 	// untilCompaction is how many bytes commits still write before the next one is thought of, dense about what would be in use
 	// after it, 0 if that is not known. Guarded by writer.
 	untilCompaction, dense int64
@@ -246,15 +256,15 @@ func (s *Spool) openDB(path string, maxBytes int64) (err error) {
 	return nil
 }
 
-// limit sets bbolt's own ceiling: MaxBytes less the reserve, which only makeRoom may use. bbolt refuses to grow the file
+// limit sets bbolt's own ceiling: MaxBytes less the reserve, which only makeRoom and acknowledgements may use. bbolt refuses to grow the file
 // unless a whole step fits below it. A step costs a truncate and an fsync, so it should not be small, but neither bbolt's
 // 16 MiB.
-func (s *Spool) limit(evicting bool) {
+func (s *Spool) limit(useReserve bool) {
 	ceiling, step := s.options.MaxBytes-s.reserve(), min(256<<10, s.options.MaxBytes/16)
 	switch {
 	case s.bulk || s.shrinking:
 		ceiling = 0
-	case evicting:
+	case useReserve:
 		ceiling, step = s.options.MaxBytes, int64(s.db.Info().PageSize)
 	}
 	s.db.MaxSize, s.db.AllocSize = int(ceiling), int(step)
@@ -357,7 +367,8 @@ func (s *Spool) closeDB() error {
 // is in use lies beside it.
 //
 // One Update should put no more than a sixteenth of MaxBytes. A larger one may need more room than is free: it fails with
-// ErrNoSpace, room is made by eviction, and it succeeds when tried again.
+// ErrNoSpace, room is made by eviction, and it succeeds when tried again. One that adds nothing, because it only notes what was told,
+// may use the room that is kept for evictions; where even that is too little it should be tried in halves, and evicts only in the end.
 //
 // Errors that say what to do are ErrNoSpace, ErrReadOnly, ErrDamaged and ErrClosed.
 func (s *Spool) Update(fn func(*Tx) error) error {
@@ -371,7 +382,14 @@ func (s *Spool) Update(fn func(*Tx) error) error {
 		return err
 	}
 	err := s.update(fn)
-	if errors.Is(err, berrors.ErrMaxSizeReached) {
+	switch {
+	case err == nil:
+		s.halvings = 0
+	case !errors.Is(err, berrors.ErrMaxSizeReached):
+	case s.notes && s.halvings < maxHalvings:
+		// An eviction now would lose others for what was delivered.
+		s.halvings++
+	default:
 		s.makeRoom()
 	}
 	if b := s.broken.Load(); b != nil && b.err == nil {
@@ -410,6 +428,7 @@ func (s *Spool) update(fn func(*Tx) error) (err error) {
 		}
 	}()
 	err = tx.run(fn)
+	notes := tx.evicting == 0 && tx.grown <= int64(acknowledgement+perPut*tx.puts)
 	if err == nil && tx.changes > 0 {
 		err = tx.seal(s.used(btx))
 	}
@@ -424,7 +443,9 @@ func (s *Spool) update(fn func(*Tx) error) (err error) {
 		abandon(btx)
 		return err
 	}
-	s.limit(tx.evicting > 0)
+	// What adds nothing to speak of, such as an acknowledgement, may use the reserve too: it is what makes room.
+	s.notes = notes
+	s.limit(tx.evicting > 0 || s.notes)
 	tx.inside = true
 	err = s.commit(btx)
 	tx.inside = false

@@ -63,7 +63,7 @@ func (d *decoder) check(c *Config) {
 		d.checkMatch(fmt.Sprintf("filter[%d].drop", i), rule.Drop)
 	}
 	d.checkSeverity(c)
-	d.checkSpool(&c.Spool)
+	d.checkSpool(&c.Spool, len(c.Receivers))
 	d.checkDelivery("notify", &c.Notify)
 	d.checkLink(&c.Link)
 	if c.Report.At != "" && !regexp.MustCompile(`^([01][0-9]|2[0-3]):[0-5][0-9]$`).MatchString(c.Report.At) {
@@ -151,12 +151,17 @@ func (d *decoder) checkSeverity(c *Config) {
 	}
 }
 
-func (d *decoder) checkSpool(s *Spool) {
+// perReceiver is what the spool must have room for, per receiver, so that an event with a long message fits into each queue.
+const perReceiver = 32 << 10
+
+func (d *decoder) checkSpool(s *Spool, receivers int) {
 	if s.Path == "" || strings.HasSuffix(s.Path, "/") || strings.ContainsRune(s.Path, 0) {
 		d.add("spool.path", "must be the path of a file")
 	}
 	if s.MaxBytes < minSpool || s.MaxBytes > maxSpool {
 		d.add("spool.maxBytes", "must be 256Ki to 1Gi")
+	} else if least := int64(min(receivers, maxReceivers)) * perReceiver; s.MaxBytes < least {
+		d.add("spool.maxBytes", "must be at least %dKi for %d receivers: 32Ki for each", least>>10, receivers)
 	}
 	d.between("spool.maxAge", s.MaxAge, time.Minute, 365*day, "")
 	d.between("spool.commitInterval", s.CommitInterval, 10*time.Millisecond, time.Minute, "")

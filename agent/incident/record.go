@@ -4,7 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/edge-eventer/edge-eventer/notify"
 )
@@ -64,6 +67,82 @@ func (in *Incident) Append(b []byte) []byte {
 		b = appendReference(b, e.Related)
 	}
 	return b
+}
+
+// AppendWithin is Append in at most the given number of bytes, 2 KiB or more: the message is cut until the record fits, and says how
+// many bytes it lacks. Where all of it is not enough, which takes an event that nobody but an attacker writes, its longest other texts
+// are halved.
+func (in *Incident) AppendWithin(b []byte, most int) []byte {
+	whole := in.Append(b)
+	if len(whole)-len(b) <= most {
+		return whole
+	}
+	short := *in
+	excess := len(whole) - len(b) - most
+	short.Event.Message = shorten(in.Event.Message, len(in.Event.Message)-excess)
+	for {
+		whole = short.Append(b)
+		if len(whole)-len(b) <= most || !short.halveLongest() {
+			return whole
+		}
+	}
+}
+
+// shorten cuts s, on the boundary of a character, so that with a note of what is missing it has at most limit bytes; to nothing where
+// not even the note fits. A note of an earlier cut is counted in.
+func shorten(s string, limit int) string {
+	missing := 0
+	if i := strings.LastIndex(s, "… ("); i >= 0 {
+		if n, err := fmt.Sscanf(s[i:], "… (%d more bytes)", &missing); n == 1 && err == nil {
+			s = s[:i]
+		}
+	}
+	const longestNote = len("… (1234567890 more bytes)")
+	end := min(len(s), limit-longestNote)
+	for end > 0 && end < len(s) && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	if end <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s… (%d more bytes)", s[:end], len(s)-end+missing)
+}
+
+// halveLongest cuts the longest text in halves, and reports false when all are short.
+func (in *Incident) halveLongest() bool {
+	e := &in.Event
+	in.Objects = slices.Clone(in.Objects)
+	texts := []*string{
+		&in.Workload, &e.Message, &e.Name, &e.Namespace, &e.UID, &e.Reason, &e.Source.Component, &e.Source.Host, &e.Type, &e.Action,
+		&e.ReportingController, &e.ReportingInstance,
+	}
+	references := []*notify.ObjectReference{&e.InvolvedObject}
+	if e.Related != nil {
+		related := *e.Related
+		e.Related = &related
+		references = append(references, e.Related)
+	}
+	for _, o := range references {
+		texts = append(texts, &o.Kind, &o.Namespace, &o.Name, &o.UID, &o.APIVersion, &o.ResourceVersion, &o.FieldPath)
+	}
+	for i := range in.Objects {
+		texts = append(texts, &in.Objects[i])
+	}
+	longest := texts[0]
+	for _, text := range texts {
+		if len(*text) > len(*longest) {
+			longest = text
+		}
+	}
+	if len(*longest) <= 16 {
+		return false
+	}
+	half := len(*longest) / 2
+	for half > 0 && !utf8.RuneStart((*longest)[half]) {
+		half--
+	}
+	*longest = (*longest)[:half]
+	return true
 }
 
 // Decode is the reverse of Append. It fails with ErrRecord for anything else.
