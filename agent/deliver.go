@@ -36,8 +36,10 @@ const (
 	// maxRefused is how many messages in a row are given up as dead letters before the receiver itself is blamed: a
 	// wrong keyword setting refuses every message, and must not empty the queue.
 	maxRefused = 5
-	// maxSkip is how many messages the probes of such a receiver go through.
-	maxSkip = 16
+	// maxRefusedRounds bounds how often that is doubled: to a few more than the dead letters that a queue keeps.
+	maxRefusedRounds = 5
+	// maxSkip is how many messages the probes of such a receiver pass over at most: each passes over four times as many as the one before.
+	maxSkip = 255
 	// maxOver is how many incidents that are over may lie in the queue before a commit is made only to remove them.
 	maxOver = 64
 	// idleWait is the longest wait for something to be due. A clock that jumped is noticed then at the latest.
@@ -104,11 +106,12 @@ type delivery struct {
 	notBefore time.Time
 	// ways is which way out the receiver's connections were made by.
 	ways uint64
-	// refused counts the messages given up since one was taken.
-	refused int
-	pause   *backoff.ExponentialBackOff
-	probes  *backoff.ExponentialBackOff
-	trouble trouble
+	// refused counts the messages given up since one was taken, and refusedRounds how often a probe was taken after so many that the
+	// receiver itself was blamed: the fault was theirs, and twice as many may follow.
+	refused, refusedRounds int
+	pause                  *backoff.ExponentialBackOff
+	probes                 *backoff.ExponentialBackOff
+	trouble                trouble
 
 	mu     sync.Mutex
 	status DeliveryStatus
@@ -331,6 +334,13 @@ func (d *delivery) choose(q *spool.Queue, w *waiting, now time.Time, level budge
 	return d.readAside(q, w, now, level)
 }
 
+// skipOf returns how many messages a probe passes over after so many have failed: 0, 3, 15, 63, maxSkip, and again. A few dozen bad ones
+// in front of the others are passed within minutes.
+func skipOf(failures int) int { return maxSkip >> (8 - 2*(failures%5)) }
+
+// mayRefuse is how many messages in a row are given up before the receiver itself is blamed.
+func (d *delivery) mayRefuse() int { return maxRefused << d.refusedRounds }
+
 // readDue reads from the queue in the order of due times, without what is set aside. Incidents that were never told and are due within
 // groupWait go along: companions share one message.
 func (d *delivery) readDue(q *spool.Queue, w *waiting, now time.Time, level budget.Level) error {
@@ -339,11 +349,12 @@ func (d *delivery) readDue(q *spool.Queue, w *waiting, now time.Time, level budg
 	switch {
 	case w.trialGroup != "":
 		// Each trial is of another message, for it may be the first one that is bad.
-		most, skip = 1, d.asides.all[asideKey{true, w.trialGroup}].tries%maxSkip
-	case d.refused >= maxRefused:
-		most, skip = 1, d.trouble.failures%maxSkip
+		most, skip = 1, skipOf(d.asides.all[asideKey{true, w.trialGroup}].tries)
+	case d.refused >= d.mayRefuse():
+		most, skip = 1, skipOf(d.trouble.failures)
 	}
 	var due bool
+	passed := 0
 	var size int64
 	w.over, w.resolved, w.next = nil, nil, now.Add(idleWait)
 	for record := range q.Due(now.Add(idleWait)) {
@@ -378,14 +389,18 @@ func (d *delivery) readDue(q *spool.Queue, w *waiting, now time.Time, level budg
 		case d.asides.holdsGroup(func() string { return d.groupOf(in) }):
 			continue
 		}
+		if passed <= skip && len(w.incidents) > 0 {
+			// The last one stays where there is none behind it.
+			w.incidents, size = w.incidents[:0], 0
+		}
+		passed++
 		size += int64(len(record.Body))
-		if len(w.incidents) > skip && (len(w.incidents) >= most+skip || size > limits.BatchBytes) {
+		if len(w.incidents) > 0 && (len(w.incidents) >= most || size > limits.BatchBytes) {
 			break
 		}
 		due = due || !record.Due.After(now)
 		w.incidents = append(w.incidents, told{bytes.Clone(record.Key), in, d.severityOf(in)})
 	}
-	w.incidents = w.incidents[min(skip, max(0, len(w.incidents)-1)):]
 	w.sort(d.receiver.Limits())
 	return nil
 }
@@ -687,6 +702,12 @@ func (d *delivery) taken() {
 	d.pause.Reset()
 	d.probes.Reset()
 	d.form = notify.Full
+	switch {
+	case d.refused >= d.mayRefuse():
+		d.refusedRounds = min(d.refusedRounds+1, maxRefusedRounds)
+	case d.refused == 0:
+		d.refusedRounds = 0
+	}
 	d.refused, d.blameAt, d.mayAccuse = 0, 0, 0
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -847,7 +868,7 @@ func (d *delivery) failed(ctx context.Context, w *waiting, request *notify.Reque
 		return d.trialFailed(w, in, failure)
 	case failure.GroupOnly && request.Group != "" && len(in) > 0 && d.holdGroup(request.Group, &in[0], failure):
 		return 0
-	case outcome == notify.BadPayload && d.refused < maxRefused:
+	case outcome == notify.BadPayload && d.refused < d.mayRefuse():
 		return d.badPayload(in, failure)
 	}
 	return d.backOff(request, in, failure)
@@ -897,7 +918,7 @@ func (d *delivery) blame(request *notify.Request, in []told, failure *notify.Err
 	if proved {
 		enough = 1
 	}
-	if !failure.Answered() || len(in) == 0 || d.trouble.failures < enough || d.refused >= maxRefused {
+	if !failure.Answered() || len(in) == 0 || d.trouble.failures < enough || d.refused >= d.mayRefuse() {
 		return false
 	}
 	key := asideKey{id: string(in[0].key)}
@@ -981,7 +1002,7 @@ func (d *delivery) partly(ctx context.Context, w *waiting, in []told, failure *n
 // trialFailed lets what is set aside wait longer. What was refused for good is tried once in its simplest form, and then buried.
 func (d *delivery) trialFailed(w *waiting, in []told, failure *notify.Error) time.Duration {
 	d.tried = true
-	refused := failure.Outcome == notify.BadPayload && d.refused < maxRefused
+	refused := failure.Outcome == notify.BadPayload && d.refused < d.mayRefuse()
 	if w.trialGroup != "" {
 		if refused {
 			d.asides.drop(asideKey{true, w.trialGroup})
@@ -1026,7 +1047,7 @@ func (d *delivery) badPayload(in []told, failure *notify.Error) time.Duration {
 		return d.pause.NextBackOff()
 	}
 	d.narrow.decided(in)
-	if d.refused >= maxRefused {
+	if d.refused >= d.mayRefuse() {
 		d.narrow = narrowing{}
 	}
 	return 0

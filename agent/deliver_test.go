@@ -358,6 +358,36 @@ func TestReceiverThatRefusesEveryMessageKeepsItsQueue(t *testing.T) {
 	})
 }
 
+// TestManyBadMessagesInFrontHoldNoOtherForLong: dozens in a row are refused for good, as after an operator brought all dead letters back.
+// They are not taken for a receiver that refuses everything for longer than it takes to try one that is behind them.
+func TestManyBadMessagesInFrontHoldNoOtherForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &scripted{limits: notify.Limits{Batch: 10, BatchBytes: 256 << 10}, answer: func(_ context.Context, m *notify.Message, _ notify.Form) error {
+			for _, in := range m.Incidents {
+				if strings.HasPrefix(in.Workload, "bad") {
+					return &notify.Error{Outcome: notify.BadPayload, Status: 400, Reason: "refused the message"}
+				}
+			}
+			return nil
+		}}
+		h := newHouse(t, map[string]notify.Receiver{"ops": r})
+		h.start()
+		defer h.close()
+		const bad, good = 40, 60
+		for i := range bad {
+			h.show(warning(fmt.Sprintf("bad%d", i), 10+i, 1, time.Now()))
+		}
+		<-time.After(time.Second)
+		for i := range good {
+			h.show(warning(fmt.Sprintf("good%d", i), 100+i, 1, time.Now()))
+		}
+		pass(time.Hour)
+		if n := len(r.workloads()); n < good {
+			t.Errorf("%d of %d good ones were told in an hour", n, good)
+		}
+	})
+}
+
 func TestBadTargetIsProbedSlowlyAndKeepsItsQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		healed := time.Now().Add(12 * time.Hour)
