@@ -7,29 +7,23 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/bbolt"
+
+	"github.com/edge-eventer/edge-eventer/internal/seed"
 )
 
 // epoch is the time at which tests begin.
 var epoch = time.UnixMilli(1_790_000_000_000)
 
-// seeded returns a source of randomness whose seed is printed when the test fails. SPOOL_SEED repeats a run.
+// seeded returns the random numbers of a test; EDGE_EVENTER_SEED repeats a run.
 func seeded(t testing.TB) *rand.Rand {
-	seed := rand.Uint64()
-	if v := os.Getenv("SPOOL_SEED"); v != "" {
-		var err error
-		if seed, err = strconv.ParseUint(v, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("SPOOL_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
+	t.Helper()
+	return seed.New(t)
 }
 
 // ramDir is a temporary directory in memory where there is one, for tests that commit thousands of times: an fsync on the
