@@ -180,7 +180,7 @@ func (a *Agent) openSpool(ctx context.Context) (*spool.Spool, error) {
 				return nil, nil
 			}
 			continue
-		case !errors.Is(err, spool.ErrNoSpace) && !errors.Is(err, spool.ErrReadOnly):
+		case !errors.Is(err, spool.ErrNoSpace) && !errors.Is(err, spool.ErrReadOnly) && !errors.Is(err, spool.ErrPermission):
 			return nil, fmt.Errorf("open spool: %w", err)
 		}
 		a.mu.Lock()

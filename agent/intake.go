@@ -526,7 +526,7 @@ func (in *intake) retry(ctx context.Context, take func(*spool.Tx, *tally) error)
 
 // isDisk says that the disk or its permissions keep the spool from writing, which passes, and which no restart of the agent changes.
 func isDisk(err error) bool {
-	return errors.Is(err, spool.ErrReadOnly) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	return errors.Is(err, spool.ErrReadOnly) || errors.Is(err, spool.ErrPermission) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // stuckFor returns for how long the spool has refused everything for a reason of its own.
@@ -544,6 +544,9 @@ func spoolTrouble(err error) string {
 		return "the spool has no room for the next events and makes some: the watch waits"
 	case errors.Is(err, spool.ErrNoSpace):
 		return "the disk of the spool is full: no event is taken until there is room, the watch waits"
+	case errors.Is(err, spool.ErrPermission):
+		return "the spool cannot be opened or written, permission is denied: no event is taken, the watch waits; the file, its lock file and its " +
+			"directory must belong to the agent's user"
 	case errors.Is(err, spool.ErrReadOnly):
 		return "the spool cannot be written, its file system is read-only: no event is taken, the watch waits"
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"go.etcd.io/bbolt"
 )
@@ -180,8 +181,15 @@ func (s *Spool) isComplete(path string) bool {
 	return err == nil && found.cause == nil
 }
 
-// replace puts the new file in the place of the old.
+// replace puts the new file in the place of the old, whose owner and mode it gets.
 func (s *Spool) replace() error {
+	file, err := os.OpenFile(newPath(s.options.Path), os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+	if err == nil {
+		err = errors.Join(s.owner.give(file), file.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("put new file in place: %w", classify(err))
+	}
 	if err := os.Rename(newPath(s.options.Path), s.options.Path); err != nil {
 		return fmt.Errorf("put new file in place: %w", classify(err))
 	}

@@ -415,7 +415,7 @@ func TestOnlyTheTwoNewestDamagedFilesAreKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(names) != 2 || names[1] != h.Rescued().SetAside || !strings.HasSuffix(names[1], h.clock.UTC().Format(".damaged-20060102T150405Z")) {
+	if len(names) != 2 || names[1] != h.Rescued().SetAside || !strings.HasSuffix(names[1], ".damaged-000004-"+h.clock.UTC().Format(setAsideTime)) {
 		t.Errorf("%v", names)
 	}
 }

@@ -19,7 +19,8 @@
 //   - Damage never keeps [Open] from succeeding: what can be read goes into a new file, the damaged one is set aside, and
 //     [Spool.NextRescue] says what was found. Damage that shows only later is an error, not a crash, and is rescued by the
 //     next call, which is said in the same way.
-//   - A full or read-only disk is an error that says so, changes nothing, and ends when its cause ends.
+//   - Neither a rescue nor a compaction changes whose the file is, its mode, or a link that leads to it, and [Look] changes nothing.
+//   - A full or read-only disk, or one that the process may not write, is an error that says so, changes nothing, and ends when its cause ends.
 //   - A file written on arm, arm64 or amd64 opens on the others, whatever the page size of either kernel. All of them are
 //     little-endian, which is what bbolt's page headers are written in.
 //

@@ -22,8 +22,11 @@ var (
 	// MaxBytes leaves. In the latter case old records were evicted, so that the same transaction fits when tried again.
 	ErrNoSpace = errors.New("no space for the spool")
 
-	// ErrReadOnly is returned when the file or its directory cannot be written.
+	// ErrReadOnly is returned when the file system is read-only.
 	ErrReadOnly = errors.New("spool is read-only")
+
+	// ErrPermission is returned when the process may not read or write the file, its lock file or their directory.
+	ErrPermission = errors.New("no permission for the spool")
 
 	// ErrDamaged is returned when a page of the open file turns out to be unreadable. The next Update or View rescues
 	// what can be read and goes on with a new file.
@@ -53,14 +56,16 @@ func classify(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, ErrNoSpace), errors.Is(err, ErrReadOnly), errors.Is(err, ErrDamaged):
+	case errors.Is(err, ErrNoSpace), errors.Is(err, ErrReadOnly), errors.Is(err, ErrPermission), errors.Is(err, ErrDamaged):
 		return err
 	case errors.Is(err, berrors.ErrDatabaseNotOpen):
 		return ErrClosed
 	case errors.Is(err, berrors.ErrMaxSizeReached), isErrno(err, syscall.ENOSPC), isErrno(err, syscall.EDQUOT), isErrno(err, syscall.EFBIG):
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
-	case isErrno(err, syscall.EROFS), isErrno(err, syscall.EACCES), isErrno(err, syscall.EPERM):
+	case isErrno(err, syscall.EROFS):
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)
+	case isErrno(err, syscall.EACCES), isErrno(err, syscall.EPERM):
+		return fmt.Errorf("%w: %w", ErrPermission, err)
 	}
 	return err
 }

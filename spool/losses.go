@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"encoding/binary"
 	"fmt"
 	"time"
 )
@@ -61,7 +62,96 @@ func (q *Queue) addLoss(kind byte, l Loss) error {
 			l.Since = sum.Since
 		}
 	}
-	return q.tx.putChanged(named(kind, q.name, []byte(l.Cause)...), l.append(nil))
+	return q.putLoss(kind, l)
+}
+
+// putLoss stores a sum. Behind a total stays what was told of it, which only grows: a rescue that finds an older copy of what is untold
+// must not tell it again.
+func (q *Queue) putLoss(kind byte, l Loss) error {
+	payload := l.append(nil)
+	if kind == kindTotal {
+		payload = q.told(l.Cause).append(payload)
+	}
+	return q.tx.putChanged(named(kind, q.name, []byte(l.Cause)...), payload)
+}
+
+// toldLosses is how much of a total was told.
+type toldLosses struct{ records, events, times uint64 }
+
+func (t toldLosses) append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(b, t.records)
+	b = binary.BigEndian.AppendUint64(b, t.events)
+	return binary.BigEndian.AppendUint64(b, t.times)
+}
+
+// decodeTold reads what lies behind a total. A file of an older release has nothing there.
+func decodeTold(total []byte) (toldLosses, bool) {
+	const at = 32
+	if len(total) < at+24 {
+		return toldLosses{}, false
+	}
+	return toldLosses{
+		binary.BigEndian.Uint64(total[at:]), binary.BigEndian.Uint64(total[at+8:]), binary.BigEndian.Uint64(total[at+16:]),
+	}, true
+}
+
+// told returns how much of the total of a cause was told: in a file of an older release what is not untold.
+func (q *Queue) told(cause string) toldLosses {
+	payload, ok := q.tx.payload(named(kindTotal, q.name, []byte(cause)...))
+	if !ok {
+		return toldLosses{}
+	}
+	if t, ok := decodeTold(payload); ok {
+		return t
+	}
+	total, _ := q.loss(kindTotal, cause)
+	untold, _ := q.loss(kindUntold, cause)
+	return toldLosses{
+		total.Records - min(total.Records, untold.Records), total.Events - min(total.Events, untold.Events), total.Times - min(total.Times, untold.Times),
+	}
+}
+
+// noteTold adds what is being told of a cause.
+func (q *Queue) noteTold(l Loss) error {
+	total, ok := q.loss(kindTotal, l.Cause)
+	untold, isUntold := q.loss(kindUntold, l.Cause)
+	if !ok || !isUntold {
+		return nil
+	}
+	t := q.told(l.Cause)
+	t.records += min(untold.Records, l.Records)
+	t.events += min(untold.Events, l.Events)
+	t.times += min(untold.Times, l.Times)
+	return q.tx.putChanged(named(kindTotal, q.name, []byte(l.Cause)...), t.append(total.append(nil)))
+}
+
+// settleUntold takes from what a rescue found untold all that was told, as the total says.
+func (q *Queue) settleUntold() error {
+	for _, l := range q.TotalLosses() {
+		payload, _ := q.tx.payload(named(kindTotal, q.name, []byte(l.Cause)...))
+		t, ok := decodeTold(payload)
+		untold, found := q.loss(kindUntold, l.Cause)
+		if !ok {
+			continue
+		}
+		rest := Loss{
+			l.Cause, l.Records - min(l.Records, t.records), l.Events - min(l.Events, t.events), l.Times - min(l.Times, t.times), l.Since,
+		}
+		if found {
+			rest = Loss{l.Cause, min(rest.Records, untold.Records), min(rest.Events, untold.Events), min(rest.Times, untold.Times), untold.Since}
+		}
+		key := named(kindUntold, q.name, []byte(l.Cause)...)
+		if rest.isNothing() {
+			if _, err := q.tx.delete(key); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := q.tx.putChanged(key, rest.append(nil)); err != nil {
+			return err
+		}
+	}
+	return q.tx.err
 }
 
 func (q *Queue) loss(kind byte, cause string) (Loss, bool) {
@@ -106,6 +196,9 @@ func (q *Queue) losses(kind byte) []Loss {
 // LossesTold takes what was told, as UntoldLosses returned it, from what is untold. What came meanwhile stays.
 func (q *Queue) LossesTold(told []Loss) error {
 	for _, l := range told {
+		if err := q.noteTold(l); err != nil {
+			return err
+		}
 		if err := q.subtract(kindUntold, l); err != nil {
 			return err
 		}
@@ -163,5 +256,5 @@ func (q *Queue) subtract(kind byte, l Loss) error {
 		// When the first of the rest was counted is not known: not before the last of what was told.
 		sum.Since = q.tx.spool.options.Now()
 	}
-	return q.tx.putChanged(key, sum.append(nil))
+	return q.putLoss(kind, sum)
 }

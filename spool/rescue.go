@@ -2,11 +2,11 @@ package spool
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -31,10 +31,11 @@ type Rescue struct {
 	Cause error
 }
 
-// setAsideTime is the layout of the time in the name of a damaged file, and keepAside how many of them stay.
+// The name of a damaged file ends in a running number and the time of the clock, in the layout setAsideTime. keepAside of them stay.
 const (
-	setAsideTime = "20060102T150405Z"
-	keepAside    = 2
+	damagedSuffix = ".damaged-"
+	setAsideTime  = "20060102T150405Z"
+	keepAside     = 2
 )
 
 // rescue saves what can be read into a new file and sets the damaged one aside.
@@ -72,36 +73,50 @@ func (s *Spool) rescue(found *inspection) (*Rescue, error) {
 
 // setAside renames the damaged file.
 func (s *Spool) setAside() (string, error) {
-	base := s.options.Path + ".damaged-" + s.options.Now().UTC().Format(setAsideTime)
-	name := base
-	for n := 1; ; n++ {
-		if _, err := os.Lstat(name); errors.Is(err, os.ErrNotExist) {
-			break
-		}
-		name = fmt.Sprintf("%s-%d", base, n)
+	last := 0
+	for _, aside := range s.asides() {
+		last = max(last, aside.number)
 	}
+	name := fmt.Sprintf("%s%s%06d-%s", s.options.Path, damagedSuffix, last+1, s.options.Now().UTC().Format(setAsideTime))
 	if err := os.Rename(s.options.Path, name); err != nil {
 		return "", fmt.Errorf("set damaged file aside: %w", classify(err))
 	}
 	return name, nil
 }
 
-// removeOldAsides keeps the two newest. What cannot be removed stays.
-func (s *Spool) removeOldAsides() {
-	dir, prefix := filepath.Dir(s.options.Path), filepath.Base(s.options.Path)+".damaged-"
+// aside is a damaged file that was set aside. Those of older releases have the number 0.
+type aside struct {
+	name   string
+	number int
+}
+
+// asides returns the damaged files, the oldest first. The order is that of their numbers, for a clock may begin in 1970.
+func (s *Spool) asides() []aside {
+	dir, prefix := filepath.Dir(s.options.Path), filepath.Base(s.options.Path)+damagedSuffix
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return
+		return nil
 	}
-	var names []string
+	var asides []aside
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), prefix) && e.Type().IsRegular() {
-			names = append(names, e.Name())
+		if rest, ok := strings.CutPrefix(e.Name(), prefix); ok && e.Type().IsRegular() {
+			digits, _, _ := strings.Cut(rest, "-")
+			number, err := strconv.Atoi(digits)
+			if err != nil {
+				number = 0
+			}
+			asides = append(asides, aside{filepath.Join(dir, e.Name()), number})
 		}
 	}
-	slices.Sort(names)
-	for _, name := range names[:max(0, len(names)-keepAside)] {
-		_ = os.Remove(filepath.Join(dir, name))
+	slices.SortStableFunc(asides, func(a, b aside) int { return a.number - b.number })
+	return asides
+}
+
+// removeOldAsides keeps the two newest. What cannot be removed stays.
+func (s *Spool) removeOldAsides() {
+	asides := s.asides()
+	for _, a := range asides[:max(0, len(asides)-keepAside)] {
+		_ = os.Remove(a.name)
 	}
 }
 
@@ -314,6 +329,9 @@ func (r *rescuer) settle() error {
 			continue
 		}
 		q := tx.Queue(name)
+		if err := q.settleUntold(); err != nil {
+			return err
+		}
 		r.result.Records[name] = q.Len()
 		lost := Loss{Cause: Damaged}
 		if stats, ok := r.stats[name]; ok && !r.found.older {

@@ -34,7 +34,7 @@ const (
 
 // Options say where the spool is and how large it may grow. Only Path is needed.
 type Options struct {
-	// Path is the file. It is created with mode 0600, its directory with 0700, if missing. A lock file lies beside it,
+	// Path is the file, or a link to it, which stays. It is created with mode 0600, its directory with 0700, if missing. A lock file lies beside it,
 	// with ".lock" appended to the name, and the two newest damaged files that were set aside.
 	Path string
 
@@ -98,6 +98,10 @@ func (o *Options) check() error {
 	if o.PageSize == 0 {
 		o.PageSize = defaultPageSize
 	}
+	var err error
+	if o.Path, err = followLinks(o.Path); err != nil {
+		return fmt.Errorf("path of the spool: %w", err)
+	}
 	if !validPageSize(int64(o.PageSize)) || int64(o.PageSize)*minPages > o.MaxBytes {
 		return fmt.Errorf("%w: page of %d bytes, must be a power of two from 1024 to 65536 and MaxBytes/64", ErrTooLarge, o.PageSize)
 	}
@@ -112,7 +116,10 @@ func (o *Options) maxBody() int {
 // Views beside it. Neither may be called from inside the function of another.
 type Spool struct {
 	options Options
+	owner   owner
 	lock    *os.File
+	// looks says that nothing may be changed.
+	looks bool
 
 	// writer is held by the one Update, and by whatever replaces db.
 	writer sync.Mutex
@@ -160,9 +167,9 @@ type breakage struct {
 	offset int64
 }
 
-// Open opens the spool, and creates it if there is none. A damaged file is rescued; see [Spool.Rescued]. It returns
-// ErrLocked, ErrVersion, ErrNoSpace and ErrReadOnly wrapped; the latter two leave everything as it was and are worth
-// trying again.
+// Open opens the spool, and creates it if there is none. A damaged file is rescued; see [Spool.NextRescue]. Whatever replaces the file
+// keeps its owner and mode. It returns ErrLocked, ErrVersion, ErrNoSpace, ErrReadOnly and ErrPermission wrapped; the latter three
+// leave everything as it was and are worth trying again.
 func Open(o Options) (*Spool, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -170,11 +177,12 @@ func Open(o Options) (*Spool, error) {
 	if err := os.MkdirAll(filepath.Dir(o.Path), 0o700); err != nil {
 		return nil, fmt.Errorf("create directory of the spool: %w", classify(err))
 	}
-	lock, err := lockFile(o.Path + ".lock")
+	owner := ownerOf(o.Path)
+	lock, err := lockFile(o.Path+".lock", owner)
 	if err != nil {
 		return nil, err
 	}
-	s := &Spool{options: o, lock: lock, commit: (*bbolt.Tx).Commit, rescueSignal: make(chan struct{}, 1)}
+	s := &Spool{options: o, owner: owner, lock: lock, commit: (*bbolt.Tx).Commit, rescueSignal: make(chan struct{}, 1)}
 	if err := s.open(); err != nil {
 		_ = lock.Close()
 		return nil, err
@@ -190,8 +198,20 @@ func Open(o Options) (*Spool, error) {
 
 // lockFile takes the lock that makes the spool ours. It is a file of its own because rescue and compaction replace the
 // spool's file while they hold it.
-func lockFile(path string) (*os.File, error) {
-	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+func lockFile(path string, owner owner) (*os.File, error) {
+	lock, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		// Exclusively, so that no link of another user's is followed.
+		lock, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		switch {
+		case errors.Is(err, os.ErrExist):
+			lock, err = os.OpenFile(path, os.O_RDWR, 0)
+		case err == nil:
+			if err = owner.give(lock); err != nil {
+				_ = lock.Close()
+			}
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open lock file of the spool: %w", classify(err))
 	}
@@ -226,9 +246,14 @@ func (s *Spool) openDB(path string, maxBytes int64) (err error) {
 		}
 	}()
 	var file *os.File
+	if s.looks {
+		// A look at a file of any size maps what is there.
+		maxBytes = 0
+	}
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
 		// The lock file is taken already; this keeps away only other programs, such as bbolt's own.
-		Timeout: time.Second,
+		Timeout:  time.Second,
+		ReadOnly: s.looks,
 		// The list of free pages is not written: with an emptied backlog of 16 MiB it would be 32 KiB in each commit.
 		// bbolt finds them by a walk at Open, where all pages are read anyway.
 		NoFreelistSync: true,
@@ -370,8 +395,11 @@ func (s *Spool) closeDB() error {
 // ErrNoSpace, room is made by eviction, and it succeeds when tried again. One that adds nothing, because it only notes what was told,
 // may use the room that is kept for evictions; where even that is too little it should be tried in halves, and evicts only in the end.
 //
-// Errors that say what to do are ErrNoSpace, ErrReadOnly, ErrDamaged and ErrClosed.
+// Errors that say what to do are ErrNoSpace, ErrReadOnly, ErrPermission, ErrDamaged and ErrClosed.
 func (s *Spool) Update(fn func(*Tx) error) error {
+	if s.looks {
+		return ErrNotWritable
+	}
 	s.writer.Lock()
 	defer s.writer.Unlock()
 	if err := s.mend(); err != nil {
@@ -500,6 +528,9 @@ func (s *Spool) mend() error {
 	b := s.broken.Load()
 	if b == nil {
 		return nil
+	}
+	if s.looks {
+		return b.err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -562,7 +562,7 @@ func TestNewerVersionIsLeftAlone(t *testing.T) {
 }
 
 func TestReadOnlyDirectoryIsSaidAndPasses(t *testing.T) {
-	for _, errno := range []syscall.Errno{syscall.EROFS, syscall.EACCES} {
+	for errno, want := range map[syscall.Errno]error{syscall.EROFS: ErrReadOnly, syscall.EACCES: ErrPermission, syscall.EPERM: ErrPermission} {
 		h := newHouse(t, Options{})
 		h.put("ops", "a")
 		h.close()
@@ -570,7 +570,7 @@ func TestReadOnlyDirectoryIsSaidAndPasses(t *testing.T) {
 		o.OpenFile = func(name string, flag int, _ os.FileMode) (*os.File, error) {
 			return nil, &os.PathError{Op: "open", Path: name, Err: errno}
 		}
-		if _, err := Open(o); !errors.Is(err, ErrReadOnly) {
+		if _, err := Open(o); !errors.Is(err, want) || errors.Is(err, ErrReadOnly) != (want == ErrReadOnly) {
 			t.Errorf("open: %v", err)
 		}
 		h.open()

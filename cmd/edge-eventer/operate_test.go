@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -460,4 +462,49 @@ func TestFlagsStandAnywhere(t *testing.T) {
 		t.Errorf("behind -- it says: %s", errOut)
 	}
 	d.run("", exitUsage, "spool", "ls", e.ID, "--config", d.config)
+}
+
+// A look used to compact or rescue the file, and as root to give it to root, after which the agent could not write it.
+func TestLookAtTheSpoolOfAStoppedAgentChangesNothing(t *testing.T) {
+	d := newDesk(t, stdoutReceiver)
+	d.put(3)
+	state := func() string {
+		var s strings.Builder
+		names, err := filepath.Glob(d.spool + "*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			info, err := os.Stat(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			data, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(&s, "%s %s %s %+v %x\n", name, info.Mode(), info.ModTime(), info.Sys(), sha256.Sum256(data))
+		}
+		// The time of the last access is no change.
+		return regexp.MustCompile(`Atim:\{[^}]*\}`).ReplaceAllString(s.String(), "")
+	}
+	before := state()
+	for _, args := range [][]string{{"ls"}, {"export"}, {"ls", "--receiver", "ops"}} {
+		d.run("", exitOK, append([]string{"spool", "--config", d.config}, args...)...)
+		if after := state(); after != before {
+			t.Fatalf("after %v:\n%s\nbefore:\n%s", args, after, before)
+		}
+	}
+	data, err := os.ReadFile(d.spool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(d.spool, bytes.ReplaceAll(data, []byte("BackOff"), []byte("Backoff")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before = state()
+	_, said := d.run("", exitFailed, "spool", "--config", d.config, "ls")
+	if !strings.Contains(said, "spool is damaged") || state() != before {
+		t.Errorf("ls of a damaged spool said %s and left:\n%s\nbefore:\n%s", said, state(), before)
+	}
 }

@@ -34,21 +34,21 @@ func (r *reach) Close() { r.client.Close() }
 
 // Entries returns a page of entries.
 func (r *reach) Entries(ctx context.Context, q control.Query) (control.Page, error) {
-	return reached(ctx, r, control.Queues.Entries, q)
+	return reached(ctx, r, r.look, control.Queues.Entries, q)
 }
 
 // Retry makes entries due at once.
 func (r *reach) Retry(ctx context.Context, s control.Selection) (control.Result, error) {
-	return reached(ctx, r, control.Queues.Retry, s)
+	return reached(ctx, r, r.open, control.Queues.Retry, s)
 }
 
 // Drop removes entries for good.
 func (r *reach) Drop(ctx context.Context, s control.Selection) (control.Result, error) {
-	return reached(ctx, r, control.Queues.Drop, s)
+	return reached(ctx, r, r.open, control.Queues.Drop, s)
 }
 
-// reached asks the agent, and does it on the file when there is none.
-func reached[In, Out any](ctx context.Context, r *reach, do func(control.Queues, context.Context, In) (Out, error), in In) (out Out, err error) {
+// reached asks the agent, and does it on the file when there is none, which open opens.
+func reached[In, Out any](ctx context.Context, r *reach, open func() (*spool.Spool, error), do func(control.Queues, context.Context, In) (Out, error), in In) (out Out, err error) {
 	for begin := time.Now(); ; {
 		out, err = do(r.client, ctx, in)
 		if !errors.Is(err, control.ErrNotRunning) {
@@ -58,7 +58,7 @@ func reached[In, Out any](ctx context.Context, r *reach, do func(control.Queues,
 			return out, r.mistakes
 		}
 		var s *spool.Spool
-		if s, err = r.open(); err == nil {
+		if s, err = open(); err == nil {
 			out, err = do(&control.Desk{Spool: s}, ctx, in)
 			return out, errors.Join(err, s.Close())
 		}
@@ -73,11 +73,27 @@ func reached[In, Out any](ctx context.Context, r *reach, do func(control.Queues,
 	}
 }
 
-// open opens the file. It makes none where none is.
-func (r *reach) open() (*spool.Spool, error) {
+// exists fails where there is no file: a command makes none.
+func (r *reach) exists() error {
 	if _, err := os.Stat(r.path); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no spool at %s, and no agent running on it", r.path)
+		return fmt.Errorf("there is no spool at %s, and no agent running on it", r.path)
 	}
-	// No age limit: a look must not expire what waits.
+	return nil
+}
+
+// look opens the file and changes nothing of it.
+func (r *reach) look() (*spool.Spool, error) {
+	if err := r.exists(); err != nil {
+		return nil, err
+	}
+	return spool.Look(spool.Options{Path: r.path, MaxBytes: r.maxBytes})
+}
+
+// open opens the file for a repair.
+func (r *reach) open() (*spool.Spool, error) {
+	if err := r.exists(); err != nil {
+		return nil, err
+	}
+	// No age limit: a repair must not expire what waits.
 	return spool.Open(spool.Options{Path: r.path, MaxBytes: r.maxBytes})
 }
