@@ -44,11 +44,6 @@ func Check(cfg Config) []string {
 		add("type", "%q is unknown; allowed: %s", cfg.Type, strings.Join(Types(), ", "))
 		return mistakes
 	}
-	for _, key := range setKeys(&cfg) {
-		if !slices.Contains(k.keys, key) {
-			add(key, "only for type %s", strings.Join(typesWith(key), ", "))
-		}
-	}
 	if slices.Contains(k.keys, "url") && cfg.Type != "telegram" && cfg.URL.IsZero() {
 		add("url", "must be set, or urlFile")
 	}
@@ -90,6 +85,43 @@ func checkConnection(cfg *Config, add addMistake) {
 	if cfg.ServerName != "" {
 		checkServerName(cfg, add)
 	}
+}
+
+// Notes lists, as Check does, what is probably not meant and is no mistake: keys that the type does not use, and the address of another platform.
+func Notes(cfg Config) []string {
+	var notes []string
+	k, ok := kinds()[cfg.Type]
+	if !ok {
+		return nil
+	}
+	for _, key := range setKeys(&cfg) {
+		if !slices.Contains(k.keys, key) {
+			notes = append(notes, fmt.Sprintf("%s: not used by type %s; only by type %s", key, cfg.Type, strings.Join(typesWith(key), ", ")))
+		}
+	}
+	if cfg.URL.IsZero() || cfg.URL.File() != "" || cfg.Type == "webhook" {
+		return notes
+	}
+	text, err := cfg.URL.Read()
+	if err != nil {
+		return notes
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return notes
+	}
+	if other := platformOf(u.Hostname()); other != "" && other != cfg.Type {
+		notes = append(notes, fmt.Sprintf("url: is an address of %s; is type %s meant?", other, other))
+	}
+	return notes
+}
+
+// platformOf returns the type of receiver whose platform answers at a host, "" where none is known.
+func platformOf(host string) string {
+	return map[string]string{
+		"open.feishu.cn": "feishu", "open.larksuite.com": "feishu", "oapi.dingtalk.com": "dingtalk", "qyapi.weixin.qq.com": "wecom",
+		"hooks.slack.com": "slack", "api.telegram.org": "telegram", "hook.worktile.com": "worktile",
+	}[strings.ToLower(host)]
 }
 
 // setKeys lists the keys that cfg sets and that not every type has. A value that equals the default of the file is no

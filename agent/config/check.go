@@ -307,12 +307,20 @@ func (d *decoder) checkNotify(path string, r *Receiver, c *Config) {
 		d.add(path+".type", "must be set; allowed: %s", strings.Join(Types(), ", "))
 		return
 	case !slices.Contains(notify.Types(), r.Type):
-		d.add(path+".type", "%q is unknown; allowed: %s", oneLine(r.Type), strings.Join(Types(), ", "))
+		d.add(path+".type", "%q is unknown;%s allowed: %s", oneLine(r.Type), meant(r.Type, Types()), strings.Join(Types(), ", "))
 		return
 	}
 	cfg := r.Notify(c)
 	// These are not the receiver's own, and were looked at.
 	cfg.Language, cfg.KeyExchange = "", ""
+	for _, sentence := range notify.Notes(cfg) {
+		key, text, _ := strings.Cut(oneLine(sentence), ": ")
+		at := path + "." + key
+		if !d.has(at) && d.has(at+"File") {
+			at += "File"
+		}
+		d.notes = append(d.notes, Mistake{Line: d.line(at), Path: at, Text: text})
+	}
 	for _, sentence := range notify.Check(cfg) {
 		key, text, _ := strings.Cut(sentence, ": ")
 		d.addReceiver(path, key, text)
@@ -385,7 +393,7 @@ func (d *decoder) unknownIn(path string) bool {
 
 func (d *decoder) oneOf(path, value string, allowed ...string) {
 	if !slices.Contains(allowed, value) {
-		d.add(path, "%s is unknown; allowed: %s", quoted(value), strings.Join(allowed, ", "))
+		d.add(path, "%s is unknown;%s allowed: %s", quoted(value), meant(value, allowed), strings.Join(allowed, ", "))
 	}
 }
 

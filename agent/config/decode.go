@@ -25,6 +25,8 @@ const maxDepth = 32
 // keeps its default, so that nothing is reported twice.
 type decoder struct {
 	mistakes []Mistake
+	// notes are what is probably not meant and no mistake.
+	notes []Mistake
 	// more counts the mistakes beyond maxKept, and about holds the paths of all that are kept.
 	more  int
 	about map[string]bool
@@ -178,7 +180,7 @@ func (d *decoder) structure(n *yaml.Node, path string, v reflect.Value) {
 	values := make(map[string]*yaml.Node)
 	d.mapping(n, path, func(name string, keyNode, value *yaml.Node) {
 		if _, ok := known[name]; !ok {
-			d.addAt(keyNode.Line, join(path, name), "unknown key; allowed: %s", strings.Join(allowed, ", "))
+			d.addAt(keyNode.Line, join(path, name), "unknown key;%s allowed: %s", meant(name, allowed), strings.Join(allowed, ", "))
 			return
 		}
 		values[name] = value
@@ -197,6 +199,14 @@ func (d *decoder) structure(n *yaml.Node, path string, v reflect.Value) {
 			d.decode(values[name], join(path, name), f.value, f.as)
 		}
 	}
+}
+
+// meant asks whether the nearest of the allowed words was meant, where there is one.
+func meant(word string, allowed []string) string {
+	if near := Nearest(word, allowed); near != "" {
+		return " did you mean " + near + "?"
+	}
+	return ""
 }
 
 // mapping calls each for the keys of a mapping, of those that stand there twice only for the first.

@@ -2,9 +2,11 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"reflect"
 	"regexp"
@@ -13,6 +15,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/edge-eventer/edge-eventer/notify"
 )
 
 // MaxFile bounds the text of a file: 32 receivers with templates have 40 KiB, and the YAML nodes of 1 MiB would not fit into the
@@ -54,20 +58,46 @@ func Parse(data []byte) (*Config, error) {
 	return c, nil
 }
 
+// Examine is Parse for a person who checks a text: it also returns notes, in the order of their lines, about what is probably not meant, or not
+// there yet, and no mistake. It looks for the files of secrets.
+func Examine(data []byte) (c *Config, notes []Mistake, err error) {
+	c, d := decodeText(data)
+	for i := range c.Receivers {
+		r, path := &c.Receivers[i], fmt.Sprintf("receivers[%d].", i)
+		for key, secret := range map[string]notify.Secret{"urlFile": r.URL, "secretFile": r.Secret, "tokenFile": r.Token} {
+			if secret.File() == "" {
+				continue
+			}
+			if _, err := os.Stat(secret.File()); errors.Is(err, fs.ErrNotExist) {
+				text := fmt.Sprintf("%s does not exist yet; until it does, nothing is delivered to this receiver", quoted(secret.File()))
+				d.notes = append(d.notes, Mistake{Line: d.line(path + key), Path: path + key, Text: text})
+			}
+		}
+	}
+	slices.SortFunc(d.notes, func(a, b Mistake) int { return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Path, b.Path)) })
+	return c, d.notes, d.result()
+}
+
 // parse also returns what it could read of a text with mistakes.
 func parse(data []byte) (*Config, error) {
+	c, d := decodeText(data)
+	return c, d.result()
+}
+
+// decodeText returns what could be read, and what there is to say about it.
+func decodeText(data []byte) (*Config, *decoder) {
 	c := Default()
 	d := &decoder{keys: make(map[string]key), about: make(map[string]bool), environment: os.LookupEnv}
 	d.newReceiver = func() reflect.Value { return reflect.ValueOf(c.DefaultReceiver()) }
 	root, ok := d.document(data)
 	if !ok {
-		return c, d.result()
+		return c, d
 	}
 	if root != nil {
 		d.decode(root, "", reflect.ValueOf(c).Elem(), "")
 	}
 	d.check(c)
-	return c, d.result()
+	return c, d
 }
 
 // document returns the top node of the file, nil if the file says nothing. It reports false where nothing can be read at all.

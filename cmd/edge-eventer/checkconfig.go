@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -36,15 +37,23 @@ standard input. Notes say what is probably not meant, and are no mistakes. Exit 
 }
 
 func checkConfig(path string, s streams) int {
-	var c *config.Config
-	var err error
-	if path == "-" {
-		var data []byte
-		if data, err = io.ReadAll(io.LimitReader(s.in, config.MaxFile+1)); err == nil {
-			c, err = config.Parse(data)
+	in := s.in
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return refuse(path, fmt.Errorf("read configuration: %w", err), s)
 		}
-	} else {
-		c, err = config.Load(path)
+		defer f.Close()
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, config.MaxFile+1))
+	if err != nil {
+		return refuse(path, fmt.Errorf("read configuration: %w", err), s)
+	}
+	c, notes, err := config.Examine(data)
+	for _, note := range notes {
+		note.Text = "note: " + note.Text
+		fmt.Fprintln(s.err, note.In(path))
 	}
 	if err != nil {
 		return refuse(path, err, s)

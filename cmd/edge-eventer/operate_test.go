@@ -334,6 +334,37 @@ func TestRenderPrintsTheRequestWithoutSecrets(t *testing.T) {
 	}
 }
 
+// TestCheckConfigNamesFileAndLine gives it a file in each of three ways, with mistakes, with notes only, and not at all.
+func TestCheckConfigNamesFileAndLine(t *testing.T) {
+	const bad = "clustre: shop\nreceivers:\n- {name: ops, type: fieshu}\n"
+	const noted = "receivers:\n- name: ops\n  type: slack\n  urlFile: /nowhere/slack-url\n"
+	d := newDesk(t, stdoutReceiver)
+	for _, c := range []struct {
+		text string
+		code int
+		want []string
+	}{
+		{bad, exitUsage, []string{":1: clustre: unknown key; did you mean cluster?", `:3: receivers[0].type: "fieshu" is unknown; did you mean feishu?`}},
+		{noted, exitOK, []string{`:4: receivers[0].urlFile: note: "/nowhere/slack-url" does not exist yet`}},
+	} {
+		if err := os.WriteFile(d.config, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for name, args := range map[string][]string{d.config: {"check-config", d.config}, d.config + " ": {"check-config", "--config", d.config}, "-": {"check-config", "-"}} {
+			_, said := d.run(c.text, c.code, args...)
+			for _, want := range c.want {
+				if !strings.Contains(said, strings.TrimSpace(name)+want) {
+					t.Errorf("%s says:\n%s", args, said)
+				}
+			}
+		}
+	}
+	_, said := d.run("", exitUsage, "check-config", filepath.Join(t.TempDir(), "none.yaml"))
+	if !strings.Contains(said, "edge-eventer init") {
+		t.Errorf("a missing file: %s", said)
+	}
+}
+
 // TestShownEntryIsAnObjectOfCoreV1ThatRenderTakes pipes spool show and spool export into render, and decodes them as client-go does.
 func TestShownEntryIsAnObjectOfCoreV1ThatRenderTakes(t *testing.T) {
 	d := newDesk(t, "{name: ops, type: webhook, url: 'http://127.0.0.1:1/', body: {text: '{{ .Reason }} {{ .InvolvedObject.Name }} {{ .Count }}'}}")
