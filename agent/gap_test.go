@@ -217,3 +217,17 @@ func TestABlindNamespaceIsAnIncidentWhileOthersAreSeen(t *testing.T) {
 	again := &watch.Failing{Since: start.Add(312 * time.Minute), Unseen: true, Err: errors.New("403 Forbidden")}
 	step(320, nil, again, "NamespaceUnreachable", "kiosk")
 }
+
+// TestOnlyAListProvesSightOfANamespaceWithoutAPosition: a rescue took the position, for events may be lost with what was damaged.
+func TestOnlyAListProvesSightOfANamespaceWithoutAPosition(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, _ *scripted) {
+		h.list("10", false)
+		if err := h.spool.Update(func(tx *spool.Tx) error { return tx.ForgetPosition("") }); err != nil {
+			t.Fatal(err)
+		}
+		pass(5 * time.Hour)
+		h.sees("")
+		h.list("900", false)
+		h.wantGaps(1, "after five hours without a position")
+	})
+}

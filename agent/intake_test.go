@@ -527,3 +527,54 @@ func TestRestoredDatastoreHasNewsThatTheLedgerCannotHaveForgotten(t *testing.T) 
 		}
 	})
 }
+
+// TestACountThatFallsBackIsOneMore: the reporter began to count again.
+func TestACountThatFallsBackIsOneMore(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, r *scripted) {
+		now := time.Now()
+		h.show(warning("web", 10, 5, now), warning("web", 11, 2, now), warning("web", 12, 4, now))
+		pass(time.Minute)
+		if n := r.told(); n != 8 {
+			t.Errorf("%d occurrences were told, want 5, 1 and 2", n)
+		}
+	})
+}
+
+func TestManyExpiredEventsAreForgottenAfterAll(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, _ *scripted) {
+		var events []notify.Event
+		for i := range 2 * maxForgets {
+			events = append(events, warning(fmt.Sprintf("web%d", i), 10+i, 1, time.Now()))
+		}
+		h.list("5000", false, events...)
+		for i, e := range events {
+			e.ResourceVersion = fmt.Sprint(5001 + i)
+			if err := h.intake.Watched(context.Background(), watch.Change{Event: e, Deleted: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		pass(time.Minute)
+		if n := h.ledger(); n >= maxForgets {
+			t.Errorf("%d of %d expired events are still in the ledger", n, 2*maxForgets)
+		}
+	})
+}
+
+// TestOnlyTheLastPartOfAPageEndsTheList: what the parts behind it show is not forgotten before they are there.
+func TestOnlyTheLastPartOfAPageEndsTheList(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house, _ *scripted) {
+		h.intake.maxCommit = 2000
+		page := watch.Page{First: true, Last: true, ResourceVersion: "99"}
+		for i := range 40 {
+			page.Events = append(page.Events, warning(fmt.Sprintf("web%d", i), 10+i, 1, time.Now()))
+		}
+		for range 2 {
+			if err := h.intake.List(context.Background(), page); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := h.intake.stats.committed.Load(); n != 40 {
+			t.Errorf("%d events were taken for news, want 40: the second list showed the same", n)
+		}
+	})
+}

@@ -434,3 +434,37 @@ func BenchmarkFold(b *testing.B) {
 		record = in.Append(record[:0])
 	}
 }
+
+// TestAnIncidentThatBeganAnewIsNotToldByTheMessageOfTheOneBefore: the old one was over or dropped while its message was on its way.
+func TestAnIncidentThatBeganAnewIsNotToldByTheMessageOfTheOneBefore(t *testing.T) {
+	seen, _, _ := incidents.Fold(nil, observation(start, 5))
+	in, _, _ := incidents.Fold(nil, observation(start.Add(time.Hour), 2))
+	in, due, keep := incidents.ToldUntil(in, seen, start.Add(time.Hour+time.Second))
+	if !keep || in.Untold() != 2 || !in.ToldAt.IsZero() || !due.Equal(start.Add(time.Hour+incidents.GroupWait)) {
+		t.Errorf("kept %t with %d untold, told at %s, due %s", keep, in.Untold(), in.ToldAt, due)
+	}
+}
+
+func TestALateConfirmationTakesNothingBack(t *testing.T) {
+	early, _, _ := incidents.Fold(nil, observation(start, 5))
+	late, err := Decode(early.Append(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	late, _, _ = incidents.Fold(late, observation(start.Add(time.Second), 3))
+	late, _, _ = incidents.ToldUntil(late, late, start.Add(2*time.Second))
+	if late, _, _ = incidents.ToldUntil(late, early, start.Add(3*time.Second)); late.Untold() != 0 {
+		t.Errorf("%d are untold again", late.Untold())
+	}
+}
+
+func TestCountsStopAtWhatKubernetesCountsIn(t *testing.T) {
+	in, _, _ := incidents.Fold(nil, observation(start, maxOccurrences))
+	in, _, _ = incidents.Fold(in, observation(start, 1<<32-1))
+	if in.Occurrences != maxOccurrences {
+		t.Errorf("%d occurrences, want %d", in.Occurrences, maxOccurrences)
+	}
+	if _, err := Decode(in.Append(nil)); err != nil {
+		t.Error(err)
+	}
+}

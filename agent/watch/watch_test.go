@@ -798,8 +798,11 @@ func TestThePositionOfAWatchNeverMovesBack(t *testing.T) {
 			}
 			return nil
 		})
-		_, stop := start(t, server, sink, Options{})
+		w, stop := start(t, server, sink, Options{})
 		after(time.Minute)
+		if s := w.Status().Namespaces[0]; s.Lists != 1 {
+			t.Errorf("%d lists, want 1: the position was good", s.Lists)
+		}
 		var from []string
 		for _, r := range server.requests {
 			if r.watch() {
@@ -810,6 +813,71 @@ func TestThePositionOfAWatchNeverMovesBack(t *testing.T) {
 			t.Errorf("watched from %q, want from %q", from, want)
 		}
 		wantOnce(t, server, sink)
+		stop()
+	})
+}
+
+// TestSightEndsBeforeWhatEndsIt: a watch that breaks off may have been blind for as long as that takes to notice, and a list shows what
+// there was when it was asked for.
+func TestSightEndsBeforeWhatEndsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, sink := newFakeServer(), newLedgerSink()
+		server.put("a")
+		sink.onList = func(Page) error { <-time.After(20 * time.Minute); return nil }
+		body, out := io.Pipe()
+		server.setFault(func(r fakeRequest) *http.Response {
+			if r.watch() {
+				return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: body}
+			}
+			return nil
+		})
+		asked := time.Now()
+		w, stop := start(t, server, sink, Options{})
+		after(20*time.Minute + time.Second)
+		if seen := w.Status().Namespaces[0].Seen; !seen.Equal(asked) {
+			t.Errorf("seen until %s after a list that was asked for %s ago", seen, time.Since(asked))
+		}
+		after(10 * time.Minute)
+		server.setFault(func(fakeRequest) *http.Response { return refused() })
+		broke := time.Now()
+		_ = out.CloseWithError(errors.New("connection reset by peer"))
+		after(time.Hour)
+		if seen := w.Status().Namespaces[0].Seen; broke.Sub(seen) != time.Minute {
+			t.Errorf("seen until %s before the watch broke off, want a minute", broke.Sub(seen))
+		}
+		stop()
+	})
+}
+
+// endless is a body without an end that counts what is read.
+type endless struct{ read atomic.Int64 }
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.read.Add(int64(len(p))) > 8<<20 {
+		return 0, io.EOF
+	}
+	return len(p), nil
+}
+
+func (*endless) Close() error { return nil }
+
+func TestTheBodyOfAnErrorIsReadWithinABound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, sink := newFakeServer(), newLedgerSink()
+		var body endless
+		first := true
+		server.setFault(func(fakeRequest) *http.Response {
+			if !first {
+				return nil
+			}
+			first = false
+			return &http.Response{StatusCode: http.StatusBadGateway, Header: http.Header{}, Body: &body}
+		})
+		_, stop := start(t, server, sink, Options{})
+		after(time.Minute)
+		if n := body.read.Load(); n > 2*maxErrorBody {
+			t.Errorf("%d bytes of an error were read", n)
+		}
 		stop()
 	})
 }
