@@ -76,7 +76,8 @@ func newCommand(s streams) *cobra.Command {
 		return err
 	})
 	root.AddCommand(
-		agentCommand(s), checkConfigCommand(s), sendTestCommand(s), renderCommand(s), statusCommand(s), spoolCommands(s), versionCommand(s),
+		agentCommand(s), checkConfigCommand(s), sendTestCommand(s), renderCommand(s), statusCommand(s), spoolCommands(s), initCommand(s),
+		versionCommand(s),
 	)
 	return root
 }

@@ -44,7 +44,7 @@ comes and goes. What cannot be sent waits on disk, repeats of one problem are fo
 delivered only when the receiver's own answer says so.
 
 Without a command it is the agent: see edge-eventer run --help.`,
-		Example: `  edge-eventer init --type feishu --url https://open.feishu.cn/open-apis/bot/v2/hook/...
+		Example: `  edge-eventer init
   edge-eventer check-config && edge-eventer send-test
   edge-eventer run
   edge-eventer status`,
