@@ -3,17 +3,14 @@ package link
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"slices"
+
+	"github.com/mdlayher/netlink"
 )
 
-// The numbers are those of linux/netlink.h, linux/rtnetlink.h, linux/if_link.h and linux/if.h. They are written down here, and
+// The numbers are those of linux/rtnetlink.h, linux/if_link.h and linux/if.h. They are written down here, and
 // not taken from syscall, so that the parser is tested on every system.
 const (
-	nlmsgError   = 2
-	nlmsgDone    = 3
-	nlmsgOverrun = 4
-
 	rtmNewLink  = 16
 	rtmDelLink  = 17
 	rtmGetLink  = 18
@@ -23,11 +20,6 @@ const (
 	rtmNewRoute = 24
 	rtmDelRoute = 25
 	rtmGetRoute = 26
-
-	flagRequest = 0x1
-	// flagInterrupted marks a dump during which the table changed.
-	flagInterrupted = 0x10
-	flagDump        = 0x300
 
 	iflaIfname      = 3
 	iflaLinkNetnsID = 37
@@ -54,48 +46,19 @@ const (
 	// deadRoute is RTNH_F_DEAD, RTNH_F_LINKDOWN and RTM_F_CLONED.
 	deadRoute = 0x1 | 0x10 | 0x200
 
-	headerSize = 16
-
 	maxLinks     = 1024
 	maxDefaults  = 64
 	maxAddresses = 16
 )
 
-var errTruncated = errors.New("netlink message is cut short")
-
-// message is one netlink message.
-type message struct {
-	kind, flags uint16
-	seq         uint32
-	body        []byte
-}
-
-// next takes the first message off b.
-func next(b []byte) (m message, rest []byte, err error) {
-	if len(b) < headerSize {
-		return m, nil, errTruncated
-	}
-	size := uint64(binary.NativeEndian.Uint32(b))
-	if size < headerSize || size > uint64(len(b)) {
-		return m, nil, errTruncated
-	}
-	m = message{
-		kind: binary.NativeEndian.Uint16(b[4:]), flags: binary.NativeEndian.Uint16(b[6:]),
-		seq: binary.NativeEndian.Uint32(b[8:]), body: b[headerSize:size],
-	}
-	return m, b[min((size+3)&^3, uint64(len(b))):], nil
-}
-
-// attributes calls yield for each attribute of b. What is cut short ends it: newer kernels may append what is not known here.
+// attributes calls yield for each attribute of b. What is cut short ends it.
 func attributes(b []byte, yield func(kind uint16, value []byte)) {
-	for len(b) >= 4 {
-		size := int(binary.NativeEndian.Uint16(b))
-		if size < 4 || size > len(b) {
-			return
-		}
-		// The upper two bits are flags.
-		yield(binary.NativeEndian.Uint16(b[2:])&0x3fff, b[4:size])
-		b = b[min((size+3)&^3, len(b)):]
+	d, err := netlink.NewAttributeDecoder(b)
+	if err != nil {
+		return
+	}
+	for d.Next() {
+		yield(d.Type(), d.Bytes())
 	}
 }
 
@@ -216,10 +179,10 @@ type snapshot struct {
 }
 
 // add takes one message of a dump into the snapshot.
-func (s *snapshot) add(m message) {
-	switch m.kind {
+func (s *snapshot) add(m netlink.Message) {
+	switch m.Header.Type {
 	case rtmNewLink:
-		index, i, ok := parseLink(m.body)
+		index, i, ok := parseLink(m.Data)
 		if ok && len(s.links) < maxLinks {
 			if s.links == nil {
 				s.links = make(map[int32]iface)
@@ -227,13 +190,13 @@ func (s *snapshot) add(m message) {
 			s.links[index] = i
 		}
 	case rtmNewAddr:
-		index, address, ok := parseAddress(m.body)
+		index, address, ok := parseAddress(m.Data)
 		if i, known := s.links[index]; ok && address != "" && known && len(i.addresses) < maxAddresses {
 			i.addresses = append(i.addresses, address)
 			s.links[index] = i
 		}
 	case rtmNewRoute:
-		if hops, ok := parseDefault(m.body); ok && len(s.defaults) < maxDefaults {
+		if hops, ok := parseDefault(m.Data); ok && len(s.defaults) < maxDefaults {
 			s.defaults = append(s.defaults, hops)
 		}
 	}
@@ -241,27 +204,27 @@ func (s *snapshot) add(m message) {
 
 // matters reports whether an event can change the verdict. A host with many pods sees an event for each of their
 // interfaces, and a wireless driver one for each scan.
-func (s *snapshot) matters(m message) bool {
-	switch m.kind {
+func (s *snapshot) matters(m netlink.Message) bool {
+	switch m.Header.Type {
 	case rtmNewLink:
-		index, i, ok := parseLink(m.body)
+		index, i, ok := parseLink(m.Data)
 		was, known := s.links[index]
 		// A new interface has neither address nor route yet, which come as events of their own.
 		return ok && (known && (was.name != i.name || was.up != i.up) || !known && i.up)
 	case rtmDelLink:
-		index, _, ok := parseLink(m.body)
+		index, _, ok := parseLink(m.Data)
 		_, known := s.links[index]
 		return ok && known
 	case rtmNewAddr:
-		index, address, ok := parseAddress(m.body)
+		index, address, ok := parseAddress(m.Data)
 		known := s.links[index].addresses
 		return ok && address != "" && len(known) < maxAddresses && !slices.Contains(known, address)
 	case rtmDelAddr:
-		_, _, ok := parseAddress(m.body)
+		_, _, ok := parseAddress(m.Data)
 		return ok
 	case rtmNewRoute, rtmDelRoute:
 		// One that is dead now may have been alive.
-		return len(m.body) >= 12 && m.body[1] == 0
+		return len(m.Data) >= 12 && m.Data[1] == 0
 	}
 	return false
 }

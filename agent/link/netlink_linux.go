@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -9,6 +10,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/mdlayher/netlink"
 )
 
 const (
@@ -16,23 +19,19 @@ const (
 	groups = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
 	// settle is how long events gather before the tables are read again. A modem that comes back makes a dozen.
 	settle = 200 * time.Millisecond
-	// bufferSize is the largest answer that the kernel makes to a dump (NLMSG_GOODSIZE grows to 32 KiB).
-	bufferSize = 32 << 10
+	// patience is how long the kernel may take to answer.
+	patience = 10 * time.Second
 	// maxInterrupted is how often a dump is made again because the table changed meanwhile.
 	maxInterrupted = 3
 )
 
-var (
-	errInterrupted = errors.New("the table changed while it was read")
-	errOverrun     = errors.New("events were lost")
-)
+var errInterrupted = errors.New("the table changed while it was read")
 
 // watcher listens on one socket and reads the tables over another.
 type watcher struct {
 	link   *Link
 	names  []string
-	events *os.File
-	buffer []byte
+	events *netlink.Conn
 	last   snapshot
 	before verdict
 	seen   bool
@@ -43,33 +42,29 @@ func watch(ctx context.Context, l *Link, names []string) {
 	// Listening comes first: what changes during the first reading is an event then.
 	events, err := open(groups)
 	if err != nil {
-		l.publish(Unknown, "netlink: "+err.Error(), false)
+		l.publish(Unknown, err.Error(), false)
 		return
 	}
-	w := &watcher{link: l, names: names, events: events, buffer: make([]byte, bufferSize)}
+	w := &watcher{link: l, names: names, events: events}
 	w.refresh(ctx)
 	context.AfterFunc(ctx, func() { _ = events.Close() })
 	go w.run(ctx)
 }
 
-// open returns a socket that joined the groups. It is non-blocking, so that the runtime's poller waits on it.
-func open(groups uint32) (*os.File, error) {
-	fd, err := syscall.Socket(syscall.AF_NETLINK, syscall.SOCK_RAW|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, syscall.NETLINK_ROUTE)
+// open returns a socket that joined the groups.
+func open(groups uint32) (*netlink.Conn, error) {
+	c, err := netlink.Dial(syscall.NETLINK_ROUTE, &netlink.Config{Groups: groups})
 	if err != nil {
-		return nil, fmt.Errorf("open socket: %w", err)
+		return nil, fmt.Errorf("netlink: open socket: %w", err)
 	}
-	if err := syscall.Bind(fd, &syscall.SockaddrNetlink{Family: syscall.AF_NETLINK, Groups: groups}); err != nil {
-		_ = syscall.Close(fd)
-		return nil, fmt.Errorf("join groups: %w", err)
-	}
-	return os.NewFile(uintptr(fd), "netlink"), nil
+	return c, nil
 }
 
 // run waits for events; after the first that matters it waits settle longer and then reads the tables.
 func (w *watcher) run(ctx context.Context) {
 	pending := false
 	for {
-		n, err := receive(w.events, w.buffer)
+		matters, err := w.receive()
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -78,36 +73,38 @@ func (w *watcher) run(ctx context.Context) {
 			pending = false
 			w.refresh(ctx)
 			continue
-		case errors.Is(err, syscall.ENOBUFS), errors.Is(err, errTruncated):
-			// Events were lost; the tables tell all of them.
-		case err != nil:
-			w.link.publish(Unknown, "netlink: "+err.Error(), false)
+		case err != nil && fatal(err):
+			w.link.publish(Unknown, err.Error(), false)
 			return
-		default:
-			if !w.last.anyMatters(w.buffer[:n]) {
-				continue
-			}
+		case err == nil && !matters:
+			// After any other error events were lost, and the tables tell all of them.
+			continue
 		}
 		if !pending {
 			pending = true
 			if err := w.events.SetReadDeadline(time.Now().Add(settle)); err != nil {
-				w.link.publish(Unknown, "netlink: "+err.Error(), false)
+				w.link.publish(Unknown, err.Error(), false)
 				return
 			}
 		}
 	}
 }
 
-// anyMatters goes through a datagram of events; one that is cut short counts.
-func (s *snapshot) anyMatters(b []byte) bool {
-	for len(b) > 0 {
-		m, rest, err := next(b)
-		if err != nil || m.kind == nlmsgOverrun || s.matters(m) {
-			return true
+// receive waits for the next datagram of events and reports whether one of them can change the verdict.
+func (w *watcher) receive() (matters bool, err error) {
+	for m, err := range w.events.ReceiveIter() {
+		if err != nil {
+			return false, err
 		}
-		b = rest
+		matters = matters || m.Header.Type == netlink.Overrun || w.last.matters(m)
 	}
-	return false
+	return matters, nil
+}
+
+// fatal reports an error of the socket that will come again. Lost events and a message that cannot be read do not.
+func fatal(err error) bool {
+	number, ok := errors.AsType[syscall.Errno](err)
+	return ok && number != syscall.ENOBUFS || errors.Is(err, os.ErrClosed)
 }
 
 // refresh reads the tables and publishes what they mean. The kernel sends no event for the IPv4 routes that it drops with
@@ -118,7 +115,7 @@ func (w *watcher) refresh(ctx context.Context) {
 		return
 	}
 	if err != nil {
-		w.link.publish(Unknown, "netlink: "+err.Error(), false)
+		w.link.publish(Unknown, err.Error(), false)
 		return
 	}
 	w.last = s
@@ -134,7 +131,7 @@ func (w *watcher) read() (snapshot, error) {
 	var s snapshot
 	var err error
 	for range maxInterrupted {
-		if s, err = dumpAll(); !errors.Is(err, errInterrupted) {
+		if s, err = dumpAll(); err == nil || !errors.Is(err, errInterrupted) && fatal(err) {
 			break
 		}
 	}
@@ -147,22 +144,21 @@ func (w *watcher) read() (snapshot, error) {
 
 func dumpAll() (snapshot, error) {
 	var s snapshot
-	f, err := open(0)
+	c, err := open(0)
 	if err != nil {
 		return s, err
 	}
-	defer func() { _ = f.Close() }()
-	if err := f.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	defer func() { _ = c.Close() }()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		return s, fmt.Errorf("set deadline: %w", err)
 	}
-	buffer := make([]byte, bufferSize)
 	var interrupted error
-	for seq, table := range []struct {
-		kind uint16
+	for _, table := range []struct {
+		kind netlink.HeaderType
 		// size is that of the message after the header.
 		size int
 	}{{rtmGetLink, 16}, {rtmGetAddr, 8}, {rtmGetRoute, 12}} {
-		err := dump(f, buffer, table.kind, uint32(seq+1), table.size, s.add)
+		err := dump(c, table.kind, table.size, s.add)
 		if errors.Is(err, errInterrupted) {
 			interrupted = err
 		} else if err != nil {
@@ -172,131 +168,70 @@ func dumpAll() (snapshot, error) {
 	return s, interrupted
 }
 
+// dump asks for one table and calls add for each message of it, as it comes: a table may be larger than what is kept of it.
+func dump(c *netlink.Conn, kind netlink.HeaderType, size int, add func(netlink.Message)) error {
+	request, err := c.Send(netlink.Message{
+		Header: netlink.Header{Type: kind, Flags: netlink.Request | netlink.Dump}, Data: make([]byte, size),
+	})
+	if err != nil {
+		return err
+	}
+	for {
+		own, foreign, interrupted, err := answers(c, request.Header.Sequence, add)
+		if err != nil || interrupted != nil {
+			return cmp.Or(err, interrupted)
+		}
+		if own > 0 || foreign == 0 {
+			return nil
+		}
+		// Somebody else's message, which the library takes for the end of the answer.
+	}
+}
+
+// answers calls add for each message that answers the request, and counts them and those that do not.
+func answers(c *netlink.Conn, sequence uint32, add func(netlink.Message)) (own, foreign int, interrupted, err error) {
+	for m, err := range c.ReceiveIter() {
+		switch {
+		case err != nil:
+			return own, foreign, nil, err
+		case m.Header.Type == netlink.Overrun:
+			return own, foreign, nil, syscall.ENOBUFS
+		case m.Header.Sequence != sequence:
+			foreign++
+			continue
+		case m.Header.Flags&netlink.DumpInterrupted != 0:
+			interrupted = errInterrupted
+		}
+		own++
+		add(m)
+	}
+	return own, foreign, interrupted, nil
+}
+
 // reaches asks the kernel which route leads to address. It sends nothing.
 func reaches(address netip.Addr) bool {
 	address = address.Unmap().WithZone("")
-	f, err := open(0)
+	c, err := open(0)
 	if err != nil {
 		return false
 	}
-	defer func() { _ = f.Close() }()
-	if err := f.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	defer func() { _ = c.Close() }()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		return false
 	}
-	const seq, size = 1, 12
 	family := byte(syscall.AF_INET)
 	if address.Is6() {
 		family = syscall.AF_INET6
 	}
-	to := address.AsSlice()
-	request := make([]byte, headerSize+size, headerSize+size+4+len(to))
-	binary.NativeEndian.PutUint16(request[4:], rtmGetRoute)
-	binary.NativeEndian.PutUint16(request[6:], flagRequest)
-	binary.NativeEndian.PutUint32(request[8:], seq)
-	request[headerSize], request[headerSize+1] = family, byte(address.BitLen())
-	binary.NativeEndian.PutUint32(request[headerSize+8:], fibMatch)
-	request = binary.NativeEndian.AppendUint16(request, uint16(4+len(to)))
-	request = binary.NativeEndian.AppendUint16(request, rtaDst)
-	request = append(request, to...)
-	binary.NativeEndian.PutUint32(request, uint32(len(request)))
-	if err := send(f, request); err != nil {
-		return false
-	}
-	buffer := make([]byte, 4096)
-	read, err := receive(f, buffer)
+	to, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: rtaDst, Data: address.AsSlice()}})
 	if err != nil {
 		return false
 	}
-	answer, _, err := next(buffer[:read])
-	return err == nil && answer.seq == seq && answer.kind == rtmNewRoute && specific(answer.body)
-}
-
-// dump asks for one table and calls add for each message of it.
-func dump(f *os.File, buffer []byte, kind uint16, seq uint32, size int, add func(message)) error {
-	request := make([]byte, headerSize+size)
-	binary.NativeEndian.PutUint32(request, uint32(len(request)))
-	binary.NativeEndian.PutUint16(request[4:], kind)
-	binary.NativeEndian.PutUint16(request[6:], flagRequest|flagDump)
-	binary.NativeEndian.PutUint32(request[8:], seq)
-	if err := send(f, request); err != nil {
-		return fmt.Errorf("ask: %w", err)
-	}
-	var interrupted error
-	for {
-		n, err := receive(f, buffer)
-		if err != nil {
-			return fmt.Errorf("receive: %w", err)
-		}
-		for b := buffer[:n]; len(b) > 0; {
-			m, rest, err := next(b)
-			if err != nil {
-				return err
-			}
-			b = rest
-			if m.seq != seq {
-				continue
-			}
-			if m.flags&flagInterrupted != 0 {
-				interrupted = errInterrupted
-			}
-			switch m.kind {
-			case nlmsgDone:
-				return interrupted
-			case nlmsgOverrun:
-				return errOverrun
-			case nlmsgError:
-				if len(m.body) < 4 {
-					return errTruncated
-				}
-				if code := -int32(binary.NativeEndian.Uint32(m.body)); code != 0 {
-					return syscall.Errno(code)
-				}
-			default:
-				add(m)
-			}
-		}
-	}
-}
-
-func send(f *os.File, b []byte) error {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var sent error
-	err = raw.Write(func(fd uintptr) bool {
-		sent = syscall.Sendto(int(fd), b, 0, &syscall.SockaddrNetlink{Family: syscall.AF_NETLINK})
-		return !errors.Is(sent, syscall.EAGAIN)
+	body := make([]byte, 12, 12+len(to))
+	body[0], body[1] = family, byte(address.BitLen())
+	binary.NativeEndian.PutUint32(body[8:], fibMatch)
+	answers, err := c.Execute(netlink.Message{
+		Header: netlink.Header{Type: rtmGetRoute, Flags: netlink.Request}, Data: append(body, to...),
 	})
-	return errors.Join(err, sent)
-}
-
-// receive reads one datagram of the kernel. What another process sends is passed over.
-func receive(f *os.File, buffer []byte) (int, error) {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	for {
-		var n, flags int
-		var from syscall.Sockaddr
-		var received error
-		err := raw.Read(func(fd uintptr) bool {
-			for {
-				n, _, flags, from, received = syscall.Recvmsg(int(fd), buffer, nil, 0)
-				if !errors.Is(received, syscall.EINTR) {
-					return !errors.Is(received, syscall.EAGAIN)
-				}
-			}
-		})
-		if err = errors.Join(err, received); err != nil {
-			return 0, err
-		}
-		if flags&syscall.MSG_TRUNC != 0 {
-			return 0, errTruncated
-		}
-		if sender, ok := from.(*syscall.SockaddrNetlink); ok && sender.Pid == 0 {
-			return n, nil
-		}
-	}
+	return err == nil && len(answers) == 1 && answers[0].Header.Type == rtmNewRoute && specific(answers[0].Data)
 }

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/mdlayher/netlink"
 )
 
 var update = flag.Bool("update", false, "record testdata from a network namespace")
@@ -313,13 +315,26 @@ func TestLostEventsAreAReasonToReadTheTables(t *testing.T) {
 	ip(t, "link set wan0 up")
 	ip(t, "route add default via 192.0.2.1 dev wan0")
 	l := newLink(Options{})
-	w := &watcher{link: l, events: events, buffer: make([]byte, bufferSize)}
+	w := &watcher{link: l, events: events}
 	context.AfterFunc(t.Context(), func() { _ = events.Close() })
 	go w.run(t.Context())
 	becomes(t, l, Up)
 }
 
-// TestOnlyTheKernelIsBelieved has another socket that sends to the one that reads, as a privileged process could.
+// forge sends a message to a socket from another one, as a privileged process could.
+func forge(t *testing.T, to *netlink.Conn, forged []byte) {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_NETLINK, syscall.SOCK_RAW|syscall.SOCK_CLOEXEC, syscall.NETLINK_ROUTE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Close(fd) }()
+	if err := syscall.Sendto(fd, forged, 0, &syscall.SockaddrNetlink{Family: syscall.AF_NETLINK, Pid: to.PID()}); err != nil {
+		t.Fatalf("send to another process: %v", err)
+	}
+}
+
+// TestOnlyTheKernelIsBelieved forges an interface before the kernel can answer: its sequence number is not that of the request.
 func TestOnlyTheKernelIsBelieved(t *testing.T) {
 	if !enter(t) {
 		return
@@ -329,31 +344,49 @@ func TestOnlyTheKernelIsBelieved(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = ours.Close() }()
-	raw, err := ours.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var own *syscall.SockaddrNetlink
-	if err := raw.Control(func(fd uintptr) {
-		name, _ := syscall.Getsockname(int(fd))
-		own, _ = name.(*syscall.SockaddrNetlink)
-	}); err != nil || own == nil {
-		t.Fatalf("no address of the socket: %v", err)
-	}
-	fd, err := syscall.Socket(syscall.AF_NETLINK, syscall.SOCK_RAW|syscall.SOCK_CLOEXEC, syscall.NETLINK_ROUTE)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = syscall.Close(fd) }()
-	forged := []byte("forged by another process, and long enough")
-	if err := syscall.Sendto(fd, forged, 0, &syscall.SockaddrNetlink{Family: syscall.AF_NETLINK, Pid: own.Pid}); err != nil {
-		t.Fatalf("send to another process: %v", err)
-	}
-	messages := 0
 	if err := ours.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	if err := dump(ours, make([]byte, bufferSize), rtmGetLink, 1, 16, func(message) { messages++ }); err != nil || messages == 0 {
-		t.Errorf("%d messages, %v, want the kernel's after another's", messages, err)
+	forged := netlink.Message{Header: netlink.Header{Length: 32, Type: rtmNewLink}, Data: make([]byte, 16)}
+	forged.Data[4] = 99
+	one, err := forged.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
 	}
+	forged.Header.Flags = netlink.Multi
+	part, err := forged.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	forge(t, ours, one)
+	forge(t, ours, part)
+	var s snapshot
+	if err := dump(ours, rtmGetLink, 16, s.add); err != nil {
+		t.Fatal(err)
+	}
+	if _, believed := s.links[99]; believed || len(s.links) == 0 {
+		t.Errorf("interfaces %v, want the kernel's after another's", s.links)
+	}
+}
+
+// TestGarbageDoesNotEndTheWatch sends what is no message to the socket that waits for events.
+func TestGarbageDoesNotEndTheWatch(t *testing.T) {
+	if !enter(t) {
+		return
+	}
+	events, err := open(groups)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forge(t, events, []byte("forged by another process, and long enough"))
+	l := newLink(Options{})
+	w := &watcher{link: l, events: events}
+	context.AfterFunc(t.Context(), func() { _ = events.Close() })
+	go w.run(t.Context())
+	ip(t, "link add wan0 type veth peer name wan9")
+	ip(t, "link set wan9 up")
+	ip(t, "address add 192.0.2.2/24 dev wan0")
+	ip(t, "link set wan0 up")
+	ip(t, "route add default via 192.0.2.1 dev wan0")
+	becomes(t, l, Up)
 }
