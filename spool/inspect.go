@@ -213,6 +213,9 @@ type inspection struct {
 	older bool
 }
 
+// agrees says that what the pages say agrees.
+func (in *inspection) agrees() bool { return in.meta != nil && in.census.check() == nil }
+
 // lostIndex says that neither index of records can be trusted to be whole.
 func (in *inspection) lostIndex() bool {
 	return in.meta == nil || in.pages.hasLost([]byte{kindDue}) && in.pages.hasLost([]byte{kindKey})

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -48,7 +49,8 @@ func (s *Spool) rescue(found *inspection) (*Rescue, error) {
 		builder: b,
 		found:   found,
 		stats:   make(map[string]queueStats),
-		waiting: make(map[reference]bool),
+		indexed: make(map[reference]byte),
+		stale:   found.pages.cause == nil,
 		result: &Rescue{
 			Records: make(map[string]int),
 			Lost:    make(map[string]int),
@@ -127,8 +129,10 @@ type rescuer struct {
 	result  *Rescue
 	// stats is what the damaged file says of its queues.
 	stats map[string]queueStats
-	// waiting are the records that an index names and that lie in a lost range.
-	waiting map[reference]bool
+	// indexed says which of the two indexes name a record: inDue, inKey. It takes some 60 bytes for each.
+	indexed map[reference]byte
+	// stale says that every page could be read although what they say does not agree: a page number leads to an old copy of a page.
+	stale bool
 	// positions are those that were read.
 	positions [][2][]byte
 	totals    totals
@@ -136,7 +140,7 @@ type rescuer struct {
 	orphaned bool
 	// noIndex: neither index can say which orphans wait.
 	noIndex bool
-	// base is the revision of the tree that was walked.
+	// base is the newest revision in the tree that was walked.
 	base uint64
 	// failure is an error of the new file. It ends the rescue.
 	failure error
@@ -153,10 +157,10 @@ func (r *rescuer) run() error {
 		walk := newPageFile(old.r, old.size, old.pageSize, r.found.meta.pages)
 		walk.walk(*r.found.meta, r.take)
 	}
-	if r.failure == nil && (len(old.lost) > 0 || r.found.older) {
+	if r.failure == nil {
 		r.orphaned = true
 		r.noIndex = r.found.lostIndex()
-		r.base = r.totals.rev
+		r.base = max(r.base, r.totals.rev)
 		old.orphans(r.take)
 	}
 	if r.failure == nil {
@@ -186,8 +190,35 @@ func (r *rescuer) isNews(e *parsedEntry, key []byte) bool {
 		// The tree of the transaction before the last is whole. Only records that the last one wrote are missing in it.
 		return e.kind == kindRecord && e.record.rev > r.base
 	}
+	switch e.kind {
+	case kindRecord:
+		// Where no range is lost the page that was read may be an old copy, and this the newer version. One with a greater revision
+		// than any in the tree is of a commit that failed.
+		if !r.noIndex && e.record.rev <= r.base {
+			return true
+		}
+	case kindTotals, kindCounter, kindTotal:
+		// They only grow.
+		if r.stale {
+			return true
+		}
+	}
 	// Outside of the lost ranges it is an old version of a page that was read.
 	return r.found.pages.isLost(key)
+}
+
+// The indexes that name a record.
+const (
+	inDue = 1 << iota
+	inKey
+)
+
+// waits says whether the indexes name the record, as far as they could be read.
+func (r *rescuer) waits(ref reference) bool {
+	in := r.indexed[ref]
+	pages := r.found.pages
+	return in != 0 && (in&inDue != 0 || pages.hasLost(named(kindDue, ref.receiver))) &&
+		(in&inKey != 0 || pages.hasLost(named(kindKey, ref.receiver)))
 }
 
 func (r *rescuer) keep(e *parsedEntry, key, value []byte) error {
@@ -230,13 +261,19 @@ func (r *rescuer) keep(e *parsedEntry, key, value []byte) error {
 		}
 		err = tx.Queue(string(e.name)).create()
 	case kindDue, kindKey:
-		name := string(e.name)
-		if !r.orphaned && r.found.pages.isLost(seqKey(kindRecord, name, e.seq)) {
-			r.waiting[reference{name, e.seq}] = true
+		if r.orphaned {
+			break
 		}
+		in := byte(inDue)
+		if e.kind == kindKey {
+			in = inKey
+		}
+		r.indexed[reference{string(e.name), e.seq}] |= in
 	case kindRecord:
 		ref := reference{string(e.name), e.seq}
-		if r.orphaned && !r.noIndex && !r.found.older && !r.waiting[ref] {
+		if !r.orphaned {
+			r.base = max(r.base, e.record.rev)
+		} else if !r.noIndex && !r.found.older && !r.waits(ref) {
 			// Nothing refers to it: it was delivered.
 			return nil
 		}
@@ -309,7 +346,7 @@ func (r *rescuer) settle() error {
 	tx.totals.forgotten = max(tx.totals.forgotten, r.totals.forgotten)
 	tx.totals.age, tx.totals.uptime, tx.totals.boot = r.totals.age, r.totals.uptime, r.totals.boot
 	pages := r.found.pages
-	if r.result.Positions = len(pages.lost) == 0 && pages.cause == nil; r.result.Positions {
+	if r.result.Positions = len(pages.lost) == 0 && pages.cause == nil && r.found.agrees(); r.result.Positions {
 		for _, p := range r.positions {
 			if _, err := tx.put(p[0], p[1]); err != nil {
 				return err
@@ -319,8 +356,8 @@ func (r *rescuer) settle() error {
 	r.result.Ledger = int(tx.totals.ledgerLen)
 
 	missing, losses := make(map[string]int), make(map[string]Loss)
-	for ref := range r.waiting {
-		if tx.get(seqKey(kindRecord, ref.receiver, ref.seq)) == nil {
+	for ref := range r.indexed {
+		if r.waits(ref) && tx.get(seqKey(kindRecord, ref.receiver, ref.seq)) == nil {
 			missing[ref.receiver]++
 		}
 	}
@@ -329,12 +366,12 @@ func (r *rescuer) settle() error {
 			continue
 		}
 		q := tx.Queue(name)
-		if err := q.settleUntold(); err != nil {
+		if err := errors.Join(q.settleUntold(), r.dropDelivered(q)); err != nil {
 			return err
 		}
 		r.result.Records[name] = q.Len()
 		lost := Loss{Cause: Damaged}
-		if stats, ok := r.stats[name]; ok && !r.found.older {
+		if stats, ok := r.stats[name]; ok && !r.found.older && !r.hasIndex(name) && !r.isOld(stats, q) {
 			lost.Records = stats.records - min(stats.records, q.stats.records)
 			lost.Events = stats.untold - min(stats.untold, q.stats.untold)
 		} else {
@@ -361,6 +398,39 @@ func (r *rescuer) settle() error {
 		}
 	}
 	return tx.err
+}
+
+// hasIndex says that both indexes of a queue were read to the full, so that they, and not its statistics, say what is missing: the
+// statistics may come from an old copy of their page.
+func (r *rescuer) hasIndex(name string) bool {
+	pages := r.found.pages
+	return r.found.meta != nil && !pages.hasLost(named(kindDue, name)) && !pages.hasLost(named(kindKey, name))
+}
+
+// isOld says that the statistics come from an old copy of their page: there is more than they count.
+func (r *rescuer) isOld(stats queueStats, q *Queue) bool {
+	return r.totals.rev < r.base || stats.dead < q.stats.dead || stats.records < q.stats.records || stats.untold < q.stats.untold
+}
+
+// dropDelivered removes records that neither index names: an old copy of a page was read in the place of a newer one.
+func (r *rescuer) dropDelivered(q *Queue) error {
+	if r.found.older || !r.hasIndex(q.name) {
+		return nil
+	}
+	for key := range q.tx.scan(named(kindRecord, q.name)) {
+		seq := seqOfKey(key)
+		if r.indexed[reference{q.name, seq}] != 0 {
+			continue
+		}
+		old, ok := q.at(seq)
+		if !ok {
+			return q.tx.err
+		}
+		if err := q.remove(seq, &old); err != nil {
+			return err
+		}
+	}
+	return q.tx.err
 }
 
 func keysOf(m map[string]int) []string {
