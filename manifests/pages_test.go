@@ -195,3 +195,34 @@ func TestRefusalsInTheGuideAreWhatTheAgentSays(t *testing.T) {
 		t.Errorf("%d refusals: the test sees nothing", said)
 	}
 }
+
+// TestReadmeIsShort: everything else has a page of its own.
+func TestReadmeIsShort(t *testing.T) {
+	if n := len(strings.Fields(readText(t, "../README.md"))); n >= 900 {
+		t.Errorf("README.md has %d words, want fewer than 900", n)
+	}
+}
+
+// TestPictureShowsARealAlert: its texts are those of the card that the agent makes for Feishu.
+func TestPictureShowsARealAlert(t *testing.T) {
+	var golden []string
+	err := filepath.WalkDir("../notify", func(path string, _ fs.DirEntry, err error) error {
+		if strings.Contains(path, "feishu") && strings.HasSuffix(path, "/critical.golden.json") {
+			golden = append(golden, path)
+		}
+		return err
+	})
+	if err != nil || len(golden) != 1 {
+		t.Fatalf("the card of a critical alert: %q, %v", golden, err)
+	}
+	card := readText(t, golden[0])
+	shown := 0
+	for _, text := range regexp.MustCompile(`<t(?:ext|span)[^>]*>([^<]+)<`).FindAllStringSubmatch(readText(t, "../notify/alert.svg"), -1) {
+		if shown++; text[1] != "@oncall" && !strings.Contains(card, strings.TrimSpace(text[1])) {
+			t.Errorf("the picture shows %q, the card does not", text[1])
+		}
+	}
+	if shown < 9 {
+		t.Errorf("%d texts: the test sees nothing", shown)
+	}
+}
