@@ -97,7 +97,7 @@ func New(c *config.Config, o Options) (*Agent, error) {
 	}
 	a := &Agent{config: c, options: o, logger: o.Logger, started: time.Now(), current: c, reloads: make(chan reload), reloaded: make(chan struct{})}
 	a.newReceiver = func(c *config.Config, r *config.Receiver, common notify.Common) (notify.Receiver, error) {
-		return r.New(c, common)
+		return r.New(common)
 	}
 	a.watching, a.watchLink, a.answering = a.watch, link.Watch, a.control
 	a.budget = budget.New(budget.Options{Daily: c.Link.DailyBudget, Monthly: c.Link.MonthlyBudget, Location: c.Location()})

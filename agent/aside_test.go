@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/notifytest"
 )
@@ -78,22 +79,22 @@ func accept(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusO
 
 // poisons are answers that mean nothing for other messages, though none of them says so.
 var poisons = map[string]struct {
-	cfg    notify.Config
+	cfg    configtest.Keys
 	answer notifytest.Answer
 	well   http.Handler
 }{
 	"feishu 230001": {
-		notify.Config{Type: "feishu", Cluster: "shop-1"}, notifytest.Answer{Body: `{"code":230001,"msg":"param is invalid"}`},
+		configtest.Keys{Type: "feishu", Cluster: "shop-1"}, notifytest.Answer{Body: `{"code":230001,"msg":"param is invalid"}`},
 		http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, notifytest.FeishuOK) }),
 	},
 	"wecom 45002": {
-		notify.Config{Type: "wecom"}, notifytest.Answer{Body: `{"errcode":45002,"errmsg":"content size out of limit"}`},
+		configtest.Keys{Type: "wecom"}, notifytest.Answer{Body: `{"errcode":45002,"errmsg":"content size out of limit"}`},
 		http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"errcode":0,"errmsg":"ok"}`) }),
 	},
-	"webhook 500":          {notify.Config{Type: "webhook"}, notifytest.Answer{Status: 500}, http.HandlerFunc(accept)},
-	"firewall 403":         {notify.Config{Type: "webhook"}, notifytest.Answer{Status: 403, Body: "blocked"}, http.HandlerFunc(accept)},
-	"one in each 502":      {notify.Config{Type: "webhook", Body: map[string]any{"text": "{{ .Workload }}"}}, notifytest.Answer{Status: 502}, http.HandlerFunc(accept)},
-	"success.json missing": {notify.Config{Type: "webhook", SuccessJSON: map[string]any{"errcode": 0}}, notifytest.Answer{Body: `{"errcode":7}`}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"errcode":0}`) })},
+	"webhook 500":          {configtest.Keys{Type: "webhook"}, notifytest.Answer{Status: 500}, http.HandlerFunc(accept)},
+	"firewall 403":         {configtest.Keys{Type: "webhook"}, notifytest.Answer{Status: 403, Body: "blocked"}, http.HandlerFunc(accept)},
+	"one in each 502":      {configtest.Keys{Type: "webhook", Body: map[string]any{"text": "{{ .Workload }}"}}, notifytest.Answer{Status: 502}, http.HandlerFunc(accept)},
+	"success.json missing": {configtest.Keys{Type: "webhook", SuccessJSON: map[string]any{"errcode": 0}}, notifytest.Answer{Body: `{"errcode":7}`}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"errcode":0}`) })},
 }
 
 func poisoned(t *testing.T, name string) (s *spoiled, r notify.Receiver, stop func()) {
@@ -311,7 +312,7 @@ func TestTopicThatIsMissingOrForbiddenHoldsNoOther(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				platform := &notifytest.KafkaRest{}
 				s := &spoiled{word: "/topics/events-shop", answer: answer, well: notifytest.New(platform)}
-				r, stop := receiverOn(t, notify.Config{Type: "kafka-rest", Topic: "events-{{ .Namespace }}"}, s)
+				r, stop := receiverOn(t, configtest.Keys{Type: "kafka-rest", Topic: "events-{{ .Namespace }}"}, s)
 				defer stop()
 				h := newHouse(t, map[string]notify.Receiver{"ops": r})
 				h.start()
@@ -354,7 +355,7 @@ func TestTopicThatIsMissingOrForbiddenHoldsNoOther(t *testing.T) {
 func TestRecordThatFailsAloneHoldsNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		platform := &notifytest.KafkaRest{}
-		r, stop := receiverOn(t, notify.Config{Type: "kafka-rest", Topic: "all"}, notifytest.New(platform))
+		r, stop := receiverOn(t, configtest.Keys{Type: "kafka-rest", Topic: "all"}, notifytest.New(platform))
 		defer stop()
 		h := newHouse(t, map[string]notify.Receiver{"ops": r})
 		h.start()

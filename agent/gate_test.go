@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/agent/link"
 	"github.com/edge-eventer/edge-eventer/notify"
 )
@@ -82,7 +83,7 @@ func (s *switched) Wait(ctx context.Context, near func() bool) error {
 func TestRetryAfterIsHonouredWhateverTheLinkDoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var at []time.Time
-		r, stop := receiverOn(t, notify.Config{Type: "webhook"}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		r, stop := receiverOn(t, configtest.Keys{Type: "webhook"}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			if at = append(at, time.Now()); len(at) == 1 {
 				w.Header().Set("Retry-After", "600")
 				w.WriteHeader(http.StatusTooManyRequests)

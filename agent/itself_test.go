@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
+	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/notify"
 )
 
@@ -53,7 +54,7 @@ func TestStartOfTheAgentsOwnPodIsNoNews(t *testing.T) {
 // TestAgentKnowsThatItWaitsForASecret with a receiver whose file is not there, until it is.
 func TestAgentKnowsThatItWaitsForASecret(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "feishu-url")
-	receiver, err := notify.New(notify.Config{Name: "ops", Type: "feishu", URL: notify.SecretFile(path), Cluster: "shop-1"})
+	receiver, err := configtest.New(configtest.Keys{Name: "ops", Type: "feishu", URL: notify.SecretFile(path), Cluster: "shop-1"})
 	if err != nil {
 		t.Fatal(err)
 	}

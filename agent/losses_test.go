@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/notifytest"
 	"github.com/edge-eventer/edge-eventer/spool"
@@ -41,7 +42,7 @@ func (h *house) untoldLoss(receiver string) (n uint64) {
 func TestLossesOfAKafkaRecordThatWasNotWrittenStayUntold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		platform := &notifytest.KafkaRest{}
-		r, stop := receiverOn(t, notify.Config{Type: "kafka-rest", Topic: "all"}, notifytest.New(platform))
+		r, stop := receiverOn(t, configtest.Keys{Type: "kafka-rest", Topic: "all"}, notifytest.New(platform))
 		defer stop()
 		h := newHouse(t, map[string]notify.Receiver{"ops": r})
 		defer h.close()
@@ -101,7 +102,7 @@ func TestBodyWithoutTheMessageTellsNoLosses(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			platform := notifytest.New(&notifytest.Webhook{})
-			r, stop := receiverOn(t, notify.Config{Type: "webhook", Body: map[string]any{"text": c.template}}, platform)
+			r, stop := receiverOn(t, configtest.Keys{Type: "webhook", Body: map[string]any{"text": c.template}}, platform)
 			defer stop()
 			h := newHouse(t, map[string]notify.Receiver{"ops": r})
 			h.start()
@@ -129,7 +130,7 @@ func TestLossesOfAMessageThatFailedStayUntold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		platform := notifytest.New(&notifytest.Alertmanager{})
 		platform.Fail(1, notifytest.Answer{Status: 503})
-		r, stop := receiverOn(t, notify.Config{Type: "alertmanager"}, platform)
+		r, stop := receiverOn(t, configtest.Keys{Type: "alertmanager"}, platform)
 		defer stop()
 		h := newHouse(t, map[string]notify.Receiver{"ops": r})
 		h.start()

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/edge-eventer/edge-eventer/agent/budget"
+	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/notifytest"
 )
@@ -118,7 +119,7 @@ func TestPortalsNameServerIsBelievedNoLongerThanThePortalStands(t *testing.T) {
 			var present atomic.Value
 			present.Store(netip.MustParseAddr("127.0.0.2"))
 			names := budget.New(budget.Options{DialDNS: startNames(t, &present)})
-			r, err := notify.New(notify.Config{
+			r, err := configtest.New(configtest.Keys{
 				Name: "ops", Type: "feishu", URL: notify.SecretValue(scheme + "://receiver.test:" + port + "/hook"),
 				CAFile: authorityFile, DialContext: names.Dialer("ops", nil), Doubt: names.Doubt,
 			})

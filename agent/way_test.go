@@ -14,6 +14,7 @@ import (
 
 	"github.com/edge-eventer/edge-eventer/agent/budget"
 	"github.com/edge-eventer/edge-eventer/agent/config"
+	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/agent/link"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
 	"github.com/edge-eventer/edge-eventer/notify"
@@ -51,7 +52,7 @@ func TestConnectionOfTheWayOutBeforeIsNotUsed(t *testing.T) {
 		}))
 		defer stop()
 		var conns []*mutedConn
-		r, err := notify.New(notify.Config{
+		r, err := configtest.New(configtest.Keys{
 			Name: "ops", Type: "webhook", URL: notify.SecretValue("http://receiver.test"),
 			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 				c, err := dial(ctx, network, address)
@@ -98,7 +99,7 @@ func TestReceiverThatIsNearGoesOnWithoutADefaultRoute(t *testing.T) {
 		var lock sync.Mutex
 		told := map[string]int{}
 		receiverAt := func(name, url string) (notify.Receiver, func()) {
-			return receiverOn(t, notify.Config{Type: "webhook", URL: notify.SecretValue(url)},
+			return receiverOn(t, configtest.Keys{Type: "webhook", URL: notify.SecretValue(url)},
 				http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 					_, _ = io.Copy(io.Discard, r.Body)
 					lock.Lock()
@@ -142,18 +143,18 @@ func TestReceiverThatIsNearGoesOnWithoutADefaultRoute(t *testing.T) {
 // TestPageOfAPortalMakesNoDeadLetter stands a portal before each kind of chat for a while, with the statuses that they use.
 func TestPageOfAPortalMakesNoDeadLetter(t *testing.T) {
 	for _, c := range []struct {
-		cfg notify.Config
+		cfg configtest.Keys
 		yes string
 	}{
-		{notify.Config{Type: "feishu"}, `{"code":0,"msg":"success","data":{}}`},
-		{notify.Config{Type: "dingtalk"}, `{"errcode":0,"errmsg":"ok"}`},
-		{notify.Config{Type: "wecom"}, `{"errcode":0,"errmsg":"ok"}`},
-		{notify.Config{Type: "slack"}, "ok"},
-		{notify.Config{Type: "telegram", Token: notify.SecretValue("1:token"), ChatID: "1"}, `{"ok":true,"result":{}}`},
-		{notify.Config{Type: "worktile"}, `{"code":200}`},
-		{notify.Config{Type: "webhook"}, ""},
-		{notify.Config{Type: "alertmanager"}, ""},
-		{notify.Config{Type: "cloudevents"}, ""},
+		{configtest.Keys{Type: "feishu"}, `{"code":0,"msg":"success","data":{}}`},
+		{configtest.Keys{Type: "dingtalk"}, `{"errcode":0,"errmsg":"ok"}`},
+		{configtest.Keys{Type: "wecom"}, `{"errcode":0,"errmsg":"ok"}`},
+		{configtest.Keys{Type: "slack"}, "ok"},
+		{configtest.Keys{Type: "telegram", Token: notify.SecretValue("1:token"), ChatID: "1"}, `{"ok":true,"result":{}}`},
+		{configtest.Keys{Type: "worktile"}, `{"code":200}`},
+		{configtest.Keys{Type: "webhook"}, ""},
+		{configtest.Keys{Type: "alertmanager"}, ""},
+		{configtest.Keys{Type: "cloudevents"}, ""},
 	} {
 		t.Run(c.cfg.Type, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

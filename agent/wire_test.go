@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/notify"
 )
 
@@ -63,7 +64,7 @@ func serveIn(handler http.Handler) (dial func(context.Context, string, string) (
 }
 
 // receiverOn is a real receiver whose far end is handler, within a bubble.
-func receiverOn(t *testing.T, cfg notify.Config, handler http.Handler) (r notify.Receiver, stop func()) {
+func receiverOn(t *testing.T, cfg configtest.Keys, handler http.Handler) (r notify.Receiver, stop func()) {
 	t.Helper()
 	dial, stopServer := serveIn(handler)
 	cfg.DialContext = dial
@@ -71,10 +72,10 @@ func receiverOn(t *testing.T, cfg notify.Config, handler http.Handler) (r notify
 	if cfg.URL == (notify.Secret{}) {
 		cfg.URL = notify.SecretValue("http://receiver.test/path")
 	}
-	if mistakes := notify.Check(cfg); len(mistakes) > 0 {
+	if mistakes := configtest.Check(cfg); len(mistakes) > 0 {
 		t.Fatal(mistakes)
 	}
-	r, err := notify.New(cfg)
+	r, err := configtest.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

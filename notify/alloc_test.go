@@ -4,13 +4,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/notify"
 )
 
 // rendering is something that is rendered again and again on a busy day, and what that may cost.
 type rendering struct {
 	name    string
-	config  notify.Config
+	config  configtest.Keys
 	message *notify.Message
 	// allocs and bytes of one Render. They are about a third above what it takes, so that only a change of kind breaks them.
 	allocs, bytes int64
@@ -19,10 +20,10 @@ type rendering struct {
 func renderings() []rendering {
 	address := notify.SecretValue("http://127.0.0.1:1/hook")
 	return []rendering{
-		{"feishu card", notify.Config{Type: "feishu", URL: address}, message(plainIncident()), 112, 24_000},
-		{"feishu digest of 256", notify.Config{Type: "feishu", URL: address}, digest(many(256), losses()), 11_000, 700_000},
-		{"webhook batch of 100", notify.Config{Type: "webhook", URL: address}, message(many(100)...), 2_450, 490_000},
-		{"webhook template", notify.Config{Type: "webhook", URL: address, Body: map[string]any{
+		{"feishu card", configtest.Keys{Type: "feishu", URL: address}, message(plainIncident()), 112, 24_000},
+		{"feishu digest of 256", configtest.Keys{Type: "feishu", URL: address}, digest(many(256), losses()), 11_000, 700_000},
+		{"webhook batch of 100", configtest.Keys{Type: "webhook", URL: address}, message(many(100)...), 2_450, 490_000},
+		{"webhook template", configtest.Keys{Type: "webhook", URL: address, Body: map[string]any{
 			"title": "{{ .Reason | upper }} in {{ .InvolvedObject.Namespace }}", "text": "{{ .Message | truncate 100 }}", "at": "{{ .LastTimestamp }}",
 			"object": map[string]any{"kind": "{{ .InvolvedObject.Kind }}", "name": "{{ .InvolvedObject.Name }}"},
 		}}, message(plainIncident()), 215, 13_500},
@@ -32,7 +33,7 @@ func renderings() []rendering {
 func (x *rendering) receiver(tb testing.TB) notify.Receiver {
 	tb.Helper()
 	x.config.Name, x.config.Cluster, x.config.Location = "ops", "shop-1", time.UTC
-	r, err := notify.New(x.config)
+	r, err := configtest.New(x.config)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -6,18 +6,21 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/edge-eventer/edge-eventer/notify/untrusted"
 )
 
-// answer is what came back.
-type answer struct {
-	status int
-	header http.Header
-	// body is the beginning of the body, at most 64 KiB.
-	body []byte
-	// broken is set if the body could not be read to its end. A verdict in the body is then unknown.
-	broken *Error
-	// date is the server's clock and at is ours at the same time; date is zero if it was not told.
-	date, at time.Time
+// Answer is what a receiver answered.
+type Answer struct {
+	// Status is the HTTP status, Header that of the answer.
+	Status int
+	Header http.Header
+	// Body is the beginning of the body, at most 64 KiB.
+	Body []byte
+	// Broken is set if the body could not be read to its end. A verdict in the body is then unknown.
+	Broken *Error
+	// Date is the server's clock and At is ours at the same time; Date is zero if it was not told.
+	Date, At time.Time
 	redact   func(string) string
 	// doubt is called when the answer is not the receiver's.
 	doubt func(wrong bool)
@@ -25,14 +28,14 @@ type answer struct {
 	proxied bool
 }
 
-// isHTML recognizes a page for people, such as that of a captive portal or a proxy, where a status alone would be believed.
+// IsHTML recognizes a page for people, such as that of a captive portal or a proxy, where a status alone would be believed.
 // Nobody asked for an encoded body, so an encoded one is what its Content-Type says.
-func (a *answer) isHTML() bool {
-	kind := strings.ToLower(a.header.Get("Content-Type"))
-	if encoding := a.header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+func (a *Answer) IsHTML() bool {
+	kind := strings.ToLower(a.Header.Get("Content-Type"))
+	if encoding := a.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
 		return strings.Contains(kind, "html")
 	}
-	text := strings.ToLower(strings.TrimSpace(strings.TrimPrefix(string(a.body), "\uFEFF")))
+	text := strings.ToLower(strings.TrimSpace(strings.TrimPrefix(string(a.Body), "\uFEFF")))
 	if !strings.HasPrefix(text, "<") {
 		return false
 	}
@@ -40,82 +43,82 @@ func (a *answer) isHTML() bool {
 	return !isXML || strings.Contains(text, "<html")
 }
 
-// fail describes an answer that is not a yes.
-func (a *answer) fail(outcome Outcome, code, format string, args ...any) *Error {
-	kept := a.body[:min(len(a.body), maxAnswerKept)]
+// Fail describes an answer that is not a yes.
+func (a *Answer) Fail(outcome Outcome, code, format string, args ...any) *Error {
+	kept := a.Body[:min(len(a.Body), maxAnswerKept)]
 	return &Error{
 		Outcome:    outcome,
-		Status:     a.status,
+		Status:     a.Status,
 		Code:       code,
 		Reason:     a.redact(fmt.Sprintf(format, args...)),
 		RetryAfter: a.retryAfter(),
-		Answer:     []byte(cutBytes(a.redact(strings.ToValidUTF8(string(kept), "\uFFFD")), maxAnswerKept)),
+		Answer:     []byte(untrusted.CutBytes(a.redact(strings.ToValidUTF8(string(kept), "\uFFFD")), maxAnswerKept)),
 	}
 }
 
-// foreign judges an answer that is not in the platform's own words where such words are due. It proves nothing about the
+// Foreign judges an answer that is not in the platform's own words where such words are due. It proves nothing about the
 // message, so nothing is thrown away for it: a captive portal or a proxy may have written it.
-func (a *answer) foreign(platform string) *Error {
+func (a *Answer) Foreign(platform string) *Error {
 	if e := a.unavailable(platform); e != nil {
 		return e
 	}
 	a.doubt(true)
-	return a.fail(Retry, "", "the answer is not that of %s (perhaps a captive portal or a proxy)", platform)
+	return a.Fail(Retry, "", "the answer is not that of %s (perhaps a captive portal or a proxy)", platform)
 }
 
 // unavailable judges what means the same for every platform, whoever answers; nil where it does not.
-func (a *answer) unavailable(platform string) *Error {
-	switch s := a.status; {
+func (a *Answer) unavailable(platform string) *Error {
+	switch s := a.Status; {
 	case s == http.StatusProxyAuthRequired && a.proxied:
 		return (&proxyRefusal{s}).failure()
 	case s/100 == 3:
 		a.doubt(true)
-		return a.fail(Retry, "", "redirected, perhaps by a captive portal; a redirect is not followed")
+		return a.Fail(Retry, "", "redirected, perhaps by a captive portal; a redirect is not followed")
 	case s == http.StatusTooManyRequests:
-		return a.fail(Retry, "", "%s asks for fewer requests", platform)
+		return a.Fail(Retry, "", "%s asks for fewer requests", platform)
 	case s == http.StatusRequestTimeout, s/100 == 5 && s != http.StatusNetworkAuthenticationRequired:
-		return a.fail(Retry, "", "%s is not available", platform)
+		return a.Fail(Retry, "", "%s is not available", platform)
 	}
 	return nil
 }
 
-// byStatus judges an answer that is not a yes where the status is the verdict. A refusal of this message is believed only from
+// ByStatus judges an answer that is not a yes where the status is the verdict. A refusal of this message is believed only from
 // a program: a page for people may be a captive portal's.
-func (a *answer) byStatus(platform string) *Error {
+func (a *Answer) ByStatus(platform string) *Error {
 	if e := a.unavailable(platform); e != nil {
 		return e
 	}
-	switch a.status {
+	switch a.Status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone, http.StatusMethodNotAllowed:
-		if a.isHTML() {
+		if a.IsHTML() {
 			a.doubt(true)
 		}
-		return a.fail(BadTarget, "", "%s refuses every message at this URL", platform)
+		return a.Fail(BadTarget, "", "%s refuses every message at this URL", platform)
 	case http.StatusPaymentRequired, http.StatusProxyAuthRequired, http.StatusTooEarly, http.StatusUnavailableForLegalReasons:
 		// Never about this message.
-		return a.foreign(platform)
+		return a.Foreign(platform)
 	}
 	switch {
-	case a.status/100 != 4 || a.isHTML():
-		return a.foreign(platform)
-	case a.status == http.StatusRequestEntityTooLarge:
-		return a.fail(BadPayload, "", "%s refused the message as too large", platform)
+	case a.Status/100 != 4 || a.IsHTML():
+		return a.Foreign(platform)
+	case a.Status == http.StatusRequestEntityTooLarge:
+		return a.Fail(BadPayload, "", "%s refused the message as too large", platform)
 	}
-	return a.fail(BadPayload, "", "%s refused the message", platform)
+	return a.Fail(BadPayload, "", "%s refused the message", platform)
 }
 
 // retryAfter returns what the answer asks for: Retry-After in seconds or as a date, or the reset of Feishu's gateway.
-func (a *answer) retryAfter() time.Duration {
+func (a *Answer) retryAfter() time.Duration {
 	for _, name := range []string{"Retry-After", "X-Ogw-Ratelimit-Reset"} {
-		text := strings.TrimSpace(a.header.Get(name))
+		text := strings.TrimSpace(a.Header.Get(name))
 		if seconds, err := strconv.ParseUint(text, 10, 63); err == nil {
-			return clampRetryAfter(seconds)
+			return ClampRetryAfter(seconds)
 		}
 		if at, err := http.ParseTime(text); err == nil {
-			now := a.at
-			if !a.date.IsZero() {
+			now := a.At
+			if !a.Date.IsZero() {
 				// The date is by the server's clock.
-				now = a.date
+				now = a.Date
 			}
 			return min(max(0, at.Sub(now)), maxRetryAfter)
 		}
@@ -123,6 +126,26 @@ func (a *answer) retryAfter() time.Duration {
 	return 0
 }
 
-func clampRetryAfter(seconds uint64) time.Duration {
+// ClampRetryAfter is a wait in seconds, at most the hour that a receiver can ask for.
+func ClampRetryAfter(seconds uint64) time.Duration {
 	return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
+}
+
+// AtLeast makes a wait at least as long as the platform's throttling is known to last.
+func (e *Error) AtLeast(wait time.Duration) *Error {
+	e.RetryAfter = max(e.RetryAfter, wait)
+	return e
+}
+
+// Scalar is a scalar of an answer as an error shows it.
+func Scalar(v any) string {
+	switch v := v.(type) {
+	case string:
+		return untrusted.CutRunes(untrusted.CleanLine(v), 64)
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	case bool:
+		return strconv.FormatBool(v)
+	}
+	return ""
 }

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/notifytest"
 )
@@ -52,7 +53,7 @@ func TestSendWithoutADeadlineEnds(t *testing.T) {
 				continue
 			}
 			synctest.Test(t, func(t *testing.T) {
-				r := s.receiver(t, "http://receiver.example", func(c *notify.Config) {
+				r := s.receiver(t, "http://receiver.example", func(c *configtest.Keys) {
 					c.DialContext = inMemory(func(far net.Conn) { trap.Serve(far, nil) })
 				})
 				begin := time.Now()
@@ -72,7 +73,7 @@ func TestIdleConnectionIsClosed(t *testing.T) {
 	forEach(t, func(t *testing.T, s *subject) {
 		synctest.Test(t, func(t *testing.T) {
 			closed := make(chan time.Time, 1)
-			r := s.receiver(t, "http://receiver.example", func(c *notify.Config) {
+			r := s.receiver(t, "http://receiver.example", func(c *configtest.Keys) {
 				c.DialContext = inMemory(func(far net.Conn) {
 					b := make([]byte, 64<<10)
 					if n, err := far.Read(b); n > 0 && err == nil {
@@ -110,7 +111,7 @@ func TestTLSFileIsBounded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ca.pem")
 	writeFile(t, path, []byte(strings.Repeat(" ", 2<<20)+string(newAuthority(t).PEM())))
 	s := webhookSubject()
-	r := s.receiver(t, "https://127.0.0.1:1", func(c *notify.Config) { c.CAFile = path })
+	r := s.receiver(t, "https://127.0.0.1:1", func(c *configtest.Keys) { c.CAFile = path })
 	if e := failure(t, send(t, r)); e.Outcome != notify.Retry || !strings.Contains(e.Error(), "larger than") {
 		t.Errorf("%v, want a retry because the file is too large", e)
 	}
@@ -121,7 +122,7 @@ func TestHeaderOfAnAnswerIsReadTo64KiB(t *testing.T) {
 	forEach(t, func(t *testing.T, s *subject) {
 		synctest.Test(t, func(t *testing.T) {
 			taken := make(chan int, 1)
-			r := s.receiver(t, "http://receiver.example", func(c *notify.Config) {
+			r := s.receiver(t, "http://receiver.example", func(c *configtest.Keys) {
 				c.DialContext = inMemory(func(far net.Conn) {
 					go func() { _, _ = io.Copy(io.Discard, far) }()
 					line := "X-A: " + strings.Repeat("a", 1000) + "\r\n"

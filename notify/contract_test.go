@@ -24,6 +24,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
+	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/notifytest"
 )
@@ -34,9 +35,9 @@ type subject struct {
 	// platform is its far end, configured so that it takes what config sends.
 	platform func() notifytest.Platform
 	// config is for a far end at base.
-	config func(base string) notify.Config
+	config func(base string) configtest.Keys
 	// settings are those of a type with a package of its own, made of what it has in common with others; nil for the others.
-	settings func(c *notify.Config) notify.Settings
+	settings func(c *configtest.Keys) notify.Settings
 	// wellFormed reports whether a body is of the format that the receiver posts. Nil: JSON.
 	wellFormed func(body []byte) bool
 	// secrets must appear nowhere.
@@ -140,21 +141,21 @@ func strictAnswers(s *subject) []documented {
 }
 
 // start runs the far end and returns the receiver for it.
-func (s *subject) start(t *testing.T, change ...func(*notify.Config)) (*notifytest.Server, notify.Receiver) {
+func (s *subject) start(t *testing.T, change ...func(*configtest.Keys)) (*notifytest.Server, notify.Receiver) {
 	t.Helper()
 	server := notifytest.Start(notifytest.New(s.platform()))
 	t.Cleanup(server.Close)
 	return server, s.receiver(t, server.URL(), change...)
 }
 
-func (s *subject) receiver(t testing.TB, base string, change ...func(*notify.Config)) notify.Receiver {
+func (s *subject) receiver(t testing.TB, base string, change ...func(*configtest.Keys)) notify.Receiver {
 	t.Helper()
 	cfg := s.config(base)
 	cfg.Name, cfg.Type, cfg.Cluster = s.name, s.name, "shop-1"
 	for _, c := range change {
 		c(&cfg)
 	}
-	r, err := notify.New(cfg)
+	r, err := configtest.New(cfg)
 	if s.settings != nil {
 		r, err = s.settings(&cfg).New(notify.Common{
 			Name: cfg.Name, Cluster: cfg.Cluster, Location: cfg.Location, Language: cfg.Language, Logger: cfg.Logger,
@@ -322,7 +323,7 @@ func TestRequestNeverExceedsThePlatformsLimit(t *testing.T) {
 
 func TestCutMessageSaysHowMuchIsMissing(t *testing.T) {
 	forEach(t, func(t *testing.T, s *subject) {
-		r := s.receiver(t, "http://127.0.0.1:1", func(c *notify.Config) {
+		r := s.receiver(t, "http://127.0.0.1:1", func(c *configtest.Keys) {
 			if s.structure {
 				c.BatchBytes = 16 << 10
 			}
@@ -403,7 +404,7 @@ func TestMentionsOnlyWhenCritical(t *testing.T) {
 func TestNoSecretInErrorsLogsOrFormattedValues(t *testing.T) {
 	forEach(t, func(t *testing.T, s *subject) {
 		var logged bytes.Buffer
-		server, r := s.start(t, func(c *notify.Config) {
+		server, r := s.start(t, func(c *configtest.Keys) {
 			c.Logger = slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		})
 		echo := strings.Join(s.secrets, " ")
@@ -441,10 +442,11 @@ func TestNoSecretInErrorsLogsOrFormattedValues(t *testing.T) {
 		}
 		noSecret(t, "log", s.secrets, logged.String())
 		cfg := s.config("http://127.0.0.1:1")
+		cfg.Type = s.name
 		noSecret(t, "config", s.secrets, fmt.Sprintf("%v %+v %#v", cfg, cfg, cfg))
 		request := render(t, r, message(plainIncident()), notify.Full)
 		noSecret(t, "request", s.secrets, fmt.Sprintf("%+v %#v %s", request, request, request.Body))
-		for _, mistake := range notify.Check(cfg) {
+		for _, mistake := range configtest.Check(cfg) {
 			noSecret(t, "check", s.secrets, mistake)
 		}
 	})
@@ -563,7 +565,7 @@ func (c countingConn) Read(p []byte) (int, error) {
 func TestAnswerIsReadTo64KiB(t *testing.T) {
 	forEach(t, func(t *testing.T, s *subject) {
 		var read atomic.Int64
-		server, r := s.start(t, func(c *notify.Config) {
+		server, r := s.start(t, func(c *configtest.Keys) {
 			c.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 				conn, err := new(net.Dialer).DialContext(ctx, network, address)
 				return countingConn{conn, &read}, err
@@ -596,7 +598,7 @@ func TestEachPhaseHasATimeLimit(t *testing.T) {
 			"answer":    {"http", silentPeer, 2 * time.Minute},
 		} {
 			synctest.Test(t, func(t *testing.T) {
-				r := s.receiver(t, c.scheme+"://receiver.example", func(cfg *notify.Config) {
+				r := s.receiver(t, c.scheme+"://receiver.example", func(cfg *configtest.Keys) {
 					cfg.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) }
 				})
 				start := time.Now()
@@ -629,7 +631,7 @@ func TestCertificateIsCheckedByTheConfiguredFile(t *testing.T) {
 			t.Errorf("unknown authority: %v, want a retry that says so", err)
 		}
 		path := filepath.Join(t.TempDir(), "ca.pem")
-		pinned := s.receiver(t, server.URL(), func(c *notify.Config) { c.CAFile = path })
+		pinned := s.receiver(t, server.URL(), func(c *configtest.Keys) { c.CAFile = path })
 		if e := failure(t, send(t, pinned)); e.Outcome != notify.Retry {
 			t.Errorf("missing file: %v, want retry", e)
 		}
@@ -640,7 +642,7 @@ func TestCertificateIsCheckedByTheConfiguredFile(t *testing.T) {
 		if err := send(t, pinned); err != nil {
 			t.Errorf("with caFile: %v", err)
 		}
-		careless := s.receiver(t, server.URL(), func(c *notify.Config) { c.InsecureSkipVerify = true })
+		careless := s.receiver(t, server.URL(), func(c *configtest.Keys) { c.InsecureSkipVerify = true })
 		if err := send(t, careless); err != nil {
 			t.Errorf("with insecureSkipVerify: %v", err)
 		}
@@ -650,7 +652,7 @@ func TestCertificateIsCheckedByTheConfiguredFile(t *testing.T) {
 func TestUnreadableSecretKeepsTheQueue(t *testing.T) {
 	forEach(t, func(t *testing.T, s *subject) {
 		missing := notify.SecretFile(filepath.Join(t.TempDir(), "missing"))
-		r := s.receiver(t, "http://127.0.0.1:1", func(c *notify.Config) {
+		r := s.receiver(t, "http://127.0.0.1:1", func(c *configtest.Keys) {
 			if s.name != "telegram" {
 				c.URL = missing
 			} else {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/elasticsearch"
 	"github.com/edge-eventer/edge-eventer/notify/influxdb"
@@ -22,8 +23,8 @@ func allSubjects() []subject {
 
 const engineToken = "ZWRnZTo0dXB3aGF0LXRoZS1rZXktaXM"
 
-func address(base string) notify.Config {
-	return notify.Config{URL: notify.SecretValue(base + "/4a1b9c8d7e6f")}
+func address(base string) configtest.Keys {
+	return configtest.Keys{URL: notify.SecretValue(base + "/4a1b9c8d7e6f")}
 }
 
 func elasticsearchSubject() subject {
@@ -31,7 +32,7 @@ func elasticsearchSubject() subject {
 		name:     "elasticsearch",
 		platform: func() notifytest.Platform { return &notifytest.Elasticsearch{APIKey: engineToken} },
 		config:   address,
-		settings: func(c *notify.Config) notify.Settings {
+		settings: func(c *configtest.Keys) notify.Settings {
 			s := elasticsearch.Defaults().(*elasticsearch.Config)
 			s.URL, s.APIKey = c.URL, notify.SecretValue(engineToken)
 			if c.BatchBytes != 0 {
@@ -81,7 +82,7 @@ func influxSubject() subject {
 		name:     "influxdb",
 		platform: func() notifytest.Platform { return &notifytest.InfluxDB{API: "2", Token: engineToken} },
 		config:   address,
-		settings: func(c *notify.Config) notify.Settings {
+		settings: func(c *configtest.Keys) notify.Settings {
 			s := influxdb.Defaults().(*influxdb.Config)
 			s.URL, s.Token, s.Organization, s.Bucket = c.URL, notify.SecretValue(engineToken), "shops", "events"
 			if c.BatchBytes != 0 {
@@ -124,7 +125,7 @@ func otlpSubject() subject {
 		name:     "otlp",
 		platform: func() notifytest.Platform { return &notifytest.OTLP{Token: engineToken} },
 		config:   address,
-		settings: func(c *notify.Config) notify.Settings {
+		settings: func(c *configtest.Keys) notify.Settings {
 			s := otlp.Defaults().(*otlp.Config)
 			s.URL, s.Headers = c.URL, map[string]notify.Secret{"Authorization": notify.SecretValue("Bearer " + engineToken)}
 			if c.BatchBytes != 0 {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/notifytest"
 )
@@ -71,7 +72,7 @@ func TestFeishuWrongClockIsNamedAndCorrected(t *testing.T) {
 
 func TestFeishuWrongSecretIsNotBlamedOnTheClock(t *testing.T) {
 	s := feishuSubject()
-	server, r := s.start(t, func(c *notify.Config) { c.Secret = notify.SecretValue("another-secret") })
+	server, r := s.start(t, func(c *configtest.Keys) { c.Secret = notify.SecretValue("another-secret") })
 	for _, ahead := range []time.Duration{0, 10 * time.Minute} {
 		server.SetClock(ahead)
 		if e := failure(t, send(t, r)); e.Outcome != notify.BadTarget || !strings.Contains(e.Reason, "secret is wrong") {
@@ -85,7 +86,7 @@ func TestFeishuWrongSecretIsNotBlamedOnTheClock(t *testing.T) {
 	if e := failure(t, send(t, r)); e.Outcome != notify.BadTarget {
 		t.Errorf("both wrong, signed with the server's time: %v", e)
 	}
-	unsigned := s.receiver(t, server.URL(), func(c *notify.Config) { c.Secret = notify.Secret{} })
+	unsigned := s.receiver(t, server.URL(), func(c *configtest.Keys) { c.Secret = notify.Secret{} })
 	if e := failure(t, send(t, unsigned)); e.Outcome != notify.BadTarget || !strings.Contains(e.Reason, "set secret") {
 		t.Errorf("no secret: %v", e)
 	}
@@ -114,7 +115,7 @@ func TestFeishuAllowListAndRateOfTheFakeAreUnderstood(t *testing.T) {
 
 func TestFeishuCardShowsWhatAnOperatorNeeds(t *testing.T) {
 	s := feishuSubject()
-	r := s.receiver(t, "http://127.0.0.1:1", func(c *notify.Config) { c.Location = shanghai(t) })
+	r := s.receiver(t, "http://127.0.0.1:1", func(c *configtest.Keys) { c.Location = shanghai(t) })
 	in := plainIncident()
 	in.Severity = notify.Critical
 	request := render(t, r, message(in, plainIncident()), notify.Full)

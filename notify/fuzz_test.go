@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/notify"
 )
 
@@ -17,7 +18,7 @@ func FuzzRender(f *testing.F) {
 	all := subjects()
 	receivers := make([]notify.Receiver, len(all))
 	for i := range all {
-		receivers[i] = all[i].receiver(f, "http://127.0.0.1:1", func(c *notify.Config) { c.Mention = nil })
+		receivers[i] = all[i].receiver(f, "http://127.0.0.1:1", func(c *configtest.Keys) { c.Mention = nil })
 	}
 	f.Fuzz(func(t *testing.T, text, reason, name, kind string, repeat, incidents int, simple bool) {
 		text = repeated(text, repeat)

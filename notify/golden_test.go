@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/notifytest"
 )
@@ -33,13 +34,13 @@ func TestRequestsAreAsTheGoldenFilesSay(t *testing.T) {
 		name string
 		r    notify.Receiver
 	}
-	printer, err := notify.New(notify.Config{Name: "stdout", Type: "stdout", Cluster: "shop-1", Output: new(bytes.Buffer)})
+	printer, err := configtest.New(configtest.Keys{Name: "stdout", Type: "stdout", Cluster: "shop-1", Output: new(bytes.Buffer)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	all := []receiver{{"stdout", printer}}
 	for _, s := range allSubjects() {
-		all = append(all, receiver{s.name, s.receiver(t, "http://127.0.0.1:1", func(c *notify.Config) {
+		all = append(all, receiver{s.name, s.receiver(t, "http://127.0.0.1:1", func(c *configtest.Keys) {
 			if s.structure {
 				c.BatchBytes = goldenBatch
 			}
@@ -68,7 +69,7 @@ const goldenBatch = 16 << 10
 func TestLabelsAreInTheConfiguredLanguageAndZone(t *testing.T) {
 	zone := shanghai(t)
 	for _, s := range allSubjects() {
-		r := s.receiver(t, "http://127.0.0.1:1", func(c *notify.Config) { c.Language, c.Location = "zh", zone })
+		r := s.receiver(t, "http://127.0.0.1:1", func(c *configtest.Keys) { c.Language, c.Location = "zh", zone })
 		golden(t, filepath.Join("testdata", s.name, "zh.golden.json"), render(t, r, messages()["losses"], notify.Full))
 	}
 }

@@ -82,8 +82,8 @@ type Digest struct {
 	MoreEvents    uint64
 }
 
-// lossesIn returns part where there is a loss to tell.
-func (m *Message) lossesIn(part LossPart) LossPart {
+// LossesIn returns part where there is a loss to tell, and LossesNowhere where there is none.
+func (m *Message) LossesIn(part LossPart) LossPart {
 	if len(m.Losses) == 0 {
 		return LossesNowhere
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/notifytest"
 )
@@ -45,7 +46,7 @@ func TestDingtalkBlockOfTenMinutesIsARetry(t *testing.T) {
 
 func TestWecomMentionsAllByATextMessage(t *testing.T) {
 	s := wecomSubject()
-	r := s.receiver(t, "http://127.0.0.1:1", func(c *notify.Config) { c.Mention = []string{"all"} })
+	r := s.receiver(t, "http://127.0.0.1:1", func(c *configtest.Keys) { c.Mention = []string{"all"} })
 	critical := plainIncident()
 	critical.Severity = notify.Critical
 	if got := render(t, r, message(critical), notify.Full).Body; !bytes.Contains(got, []byte(`"mentioned_list":["@all"]`)) {
@@ -62,7 +63,7 @@ func TestTelegramFollowsTheGroupToItsNewID(t *testing.T) {
 	platform := &notifytest.Telegram{Token: telegramToken, ChatID: telegramChat, MigratedTo: -1009999999999}
 	server := notifytest.Start(notifytest.New(platform))
 	t.Cleanup(server.Close)
-	r := s.receiver(t, server.URL(), func(c *notify.Config) { c.Logger = slog.New(slog.NewTextHandler(&logged, nil)) })
+	r := s.receiver(t, server.URL(), func(c *configtest.Keys) { c.Logger = slog.New(slog.NewTextHandler(&logged, nil)) })
 	for range 3 {
 		if err := send(t, r); err != nil {
 			t.Fatal(err)
@@ -86,16 +87,16 @@ func TestTelegramSimpleFormHasNoMarkup(t *testing.T) {
 
 func TestTelegramConfigurationIsChecked(t *testing.T) {
 	for _, c := range []struct {
-		cfg  notify.Config
+		cfg  configtest.Keys
 		want []string
 	}{
-		{notify.Config{}, []string{"token: must be set, or tokenFile", "chatId: must be set: a number such as -1001234567890, or @ and the name of a public channel"}},
-		{notify.Config{Token: notify.SecretValue("110201543:AA/../x"), ChatID: "@shop_alerts"}, []string{"token: must be the token of a bot, such as 110201543:AAHd…"}},
-		{notify.Config{Token: notify.SecretFile("/nowhere"), ChatID: "12"}, nil},
-		{notify.Config{Token: notify.SecretFile("/nowhere"), ChatID: "@a b"}, []string{"chatId: must be set: a number such as -1001234567890, or @ and the name of a public channel"}},
+		{configtest.Keys{}, []string{"token: must be set, or tokenFile", "chatId: must be set: a number such as -1001234567890, or @ and the name of a public channel"}},
+		{configtest.Keys{Token: notify.SecretValue("110201543:AA/../x"), ChatID: "@shop_alerts"}, []string{"token: must be the token of a bot, such as 110201543:AAHd…"}},
+		{configtest.Keys{Token: notify.SecretFile("/nowhere"), ChatID: "12"}, nil},
+		{configtest.Keys{Token: notify.SecretFile("/nowhere"), ChatID: "@a b"}, []string{"chatId: must be set: a number such as -1001234567890, or @ and the name of a public channel"}},
 	} {
 		c.cfg.Type = "telegram"
-		if diff := cmp.Diff(c.want, notify.Check(c.cfg)); diff != "" {
+		if diff := cmp.Diff(c.want, configtest.Check(c.cfg)); diff != "" {
 			t.Error(diff)
 		}
 	}
@@ -107,7 +108,7 @@ func TestAlertmanagerKeepsIdentityInLabels(t *testing.T) {
 	t.Cleanup(server.Close)
 	s := alertmanagerSubject()
 	for _, base := range []string{server.URL(), server.URL() + "/", server.URL() + "/prefix/api/v2/alerts"} {
-		r := s.receiver(t, base, func(c *notify.Config) {
+		r := s.receiver(t, base, func(c *configtest.Keys) {
 			c.URL = notify.SecretValue(base)
 			c.Labels = map[string]string{"site": "shop-berlin", "severity": "page"}
 		})
@@ -148,7 +149,7 @@ func TestAlertmanagerPartialRefusalIsNarrowed(t *testing.T) {
 	if e := failure(t, err); e.Outcome != notify.BadPayload || !strings.Contains(e.Reason, "took the others") {
 		t.Errorf("%v", e)
 	}
-	got := notify.Check(notify.Config{Type: "alertmanager", URL: notify.SecretValue("http://a.example"), Labels: map[string]string{"1a": "x", "ok": "", "__x": "y"}})
+	got := configtest.Check(configtest.Keys{Type: "alertmanager", URL: notify.SecretValue("http://a.example"), Labels: map[string]string{"1a": "x", "ok": "", "__x": "y"}})
 	want := []string{
 		"labels.1a: must be the name of a label: letters, digits and _, not beginning with a digit or __",
 		"labels.__x: must be the name of a label: letters, digits and _, not beginning with a digit or __",
@@ -165,7 +166,7 @@ func TestKafkaFansOutByTopic(t *testing.T) {
 		server := notifytest.Start(notifytest.New(platform))
 		t.Cleanup(server.Close)
 		s := kafkaSubject()
-		r := s.receiver(t, server.URL(), func(c *notify.Config) {
+		r := s.receiver(t, server.URL(), func(c *configtest.Keys) {
 			c.Header = map[string]notify.Secret{"Authorization": notify.SecretValue(notifytest.BasicAuth("eventer", "secret-password"))}
 		})
 		left := many(10)
@@ -208,7 +209,7 @@ func TestKafkaRecordsThatFailedAreNamed(t *testing.T) {
 		server := notifytest.Start(notifytest.New(platform))
 		t.Cleanup(server.Close)
 		s := kafkaSubject()
-		r := s.receiver(t, server.URL(), func(c *notify.Config) { c.Topic = "all" })
+		r := s.receiver(t, server.URL(), func(c *configtest.Keys) { c.Topic = "all" })
 		request := render(t, r, message(many(8)...), notify.Full)
 		e := failure(t, r.Send(t.Context(), request))
 		if diff := cmp.Diff([]int{2, 6}, e.Refused); diff != "" || e.Outcome != notify.Retry {
@@ -256,7 +257,7 @@ func TestCloudEventsAreBatchedOnlyWhenAsked(t *testing.T) {
 		platform := &notifytest.CloudEvents{Batched: c.want > 1}
 		server := notifytest.Start(notifytest.New(platform))
 		t.Cleanup(server.Close)
-		r := s.receiver(t, server.URL(), func(cfg *notify.Config) { cfg.BatchMax = c.batchMax })
+		r := s.receiver(t, server.URL(), func(cfg *configtest.Keys) { cfg.BatchMax = c.batchMax })
 		request := render(t, r, message(many(50)...), notify.Full)
 		if err := r.Send(t.Context(), request); err != nil {
 			t.Errorf("batch.max %d: %v", c.batchMax, err)
@@ -305,7 +306,7 @@ func TestResolvedIncidentsAreNamedWherePeopleRead(t *testing.T) {
 func TestSampleIsTakenByEveryPlatform(t *testing.T) {
 	forEach(t, func(t *testing.T, s *subject) {
 		server, r := s.start(t)
-		m := notify.Sample(s.config(server.URL()), time.Now())
+		m := notify.Sample("shop-1", time.Now())
 		if err := r.Send(t.Context(), render(t, r, m, notify.Full)); err != nil {
 			t.Fatal(err)
 		}

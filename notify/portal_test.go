@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/notify"
 )
 
@@ -36,7 +37,7 @@ func TestNameIsDoubtedWhenSomebodyElseAnswers(t *testing.T) {
 			{"nobody", "http", "", "receiver.example false"},
 		} {
 			var told doubts
-			r := s.receiver(t, c.scheme+"://receiver.example", func(cfg *notify.Config) {
+			r := s.receiver(t, c.scheme+"://receiver.example", func(cfg *configtest.Keys) {
 				cfg.Doubt = told.note
 				cfg.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
 					if c.address == "" {
@@ -59,7 +60,7 @@ func TestNameIsDoubtedWhenSomebodyElseAnswers(t *testing.T) {
 func TestAnswerOfThePlatformIsNotDoubted(t *testing.T) {
 	forEach(t, func(t *testing.T, s *subject) {
 		var told doubts
-		server, r := s.start(t, func(c *notify.Config) { c.Doubt = told.note })
+		server, r := s.start(t, func(c *configtest.Keys) { c.Doubt = told.note })
 		for _, a := range s.taken {
 			server.Fail(1, a)
 			_ = send(t, r)
@@ -96,7 +97,7 @@ func TestConnectionToSomebodyElseIsNotUsedAgain(t *testing.T) {
 func TestPageIsAYesOnlyWhereItIsAskedFor(t *testing.T) {
 	s := webhookSubject()
 	for accept, taken := range map[string]bool{"": false, "application/json": false, "text/html": true, "*/*;q=0.1, text/HTML": true} {
-		server, r := s.start(t, func(c *notify.Config) {
+		server, r := s.start(t, func(c *configtest.Keys) {
 			if accept != "" {
 				c.Header["accept"] = notify.SecretValue(accept)
 			}
@@ -107,7 +108,7 @@ func TestPageIsAYesOnlyWhereItIsAskedFor(t *testing.T) {
 		}
 	}
 	// success.json is stricter anyhow; success.status says nothing of the body.
-	server, r := s.start(t, func(c *notify.Config) { c.SuccessStatus = []int{200} })
+	server, r := s.start(t, func(c *configtest.Keys) { c.SuccessStatus = []int{200} })
 	server.Fail(1, body(portalPage))
 	if err := send(t, r); err == nil {
 		t.Error("success.status: a login page is a yes")
@@ -136,7 +137,7 @@ func TestRefusalOfTheProxyIsSaidToBeTheProxys(t *testing.T) {
 			{"https", 204, notify.Retry, "the proxy cannot connect"},
 		} {
 			var told doubts
-			r := s.receiver(t, c.scheme+"://receiver.example", func(cfg *notify.Config) { cfg.Proxy, cfg.Doubt = proxy.URL, told.note })
+			r := s.receiver(t, c.scheme+"://receiver.example", func(cfg *configtest.Keys) { cfg.Proxy, cfg.Doubt = proxy.URL, told.note })
 			code = c.status
 			e := failure(t, send(t, r))
 			if e.Outcome != c.outcome || e.Status != c.status || !strings.Contains(e.Reason, c.says) {
@@ -158,19 +159,19 @@ func TestDestinationIsWhereTheNextRequestConnects(t *testing.T) {
 			{"http://receiver.example", "http://10.0.0.1:3128", "10.0.0.1"},
 			{"https://receiver.example", "http://user:secret@proxy.example:3128", "proxy.example"},
 		} {
-			r := s.receiver(t, c.url, func(cfg *notify.Config) { cfg.Proxy = c.proxy })
+			r := s.receiver(t, c.url, func(cfg *configtest.Keys) { cfg.Proxy = c.proxy })
 			if got := r.(interface{ Destination() string }).Destination(); got != c.want {
 				t.Errorf("%s by %q: %q, want %q", c.url, c.proxy, got, c.want)
 			}
 		}
 	})
-	for want, cfg := range map[string]notify.Config{
+	for want, cfg := range map[string]configtest.Keys{
 		"api.telegram.org": {Type: "telegram", Token: notify.SecretValue(telegramToken), ChatID: telegramChat},
 		"":                 {Type: "webhook", URL: notify.SecretFile("/missing")},
 		"shop.example":     {Type: "webhook", URL: notify.SecretValue("https://shop.example/{{ .Namespace }}")},
 	} {
 		cfg.Name = "r"
-		r, err := notify.New(cfg)
+		r, err := configtest.New(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -38,32 +38,37 @@ const (
 	userAgent = "edge-eventer"
 )
 
-// poster posts the requests of one receiver over connections of its own. It speaks HTTP/1.1 only: for one short request a
+// Poster posts the requests of one receiver over connections of its own. It speaks HTTP/1.1 only: for one short request a
 // connection HTTP/2 costs 160 bytes more, cold or resumed, and a request on a warm connection is rare here.
-type poster struct {
-	cfg       Config
+type Poster struct {
+	common    Common
+	options   PosterOptions
 	transport *http.Transport
 	// files tells which contents of the files of tls the transport was made with.
-	files   [sha256.Size]byte
-	secrets []Secret
+	files [sha256.Size]byte
 }
 
-func newPoster(cfg *Config) *poster {
-	p := &poster{cfg: *cfg, secrets: []Secret{cfg.Secret, cfg.Token}}
-	for _, value := range cfg.Header {
-		p.secrets = append(p.secrets, value)
-	}
-	return p
+// PosterOptions say what a Poster does beside posting.
+type PosterOptions struct {
+	// URL is where requests go, as far as the configuration says it, so that Destination can be asked before the first of them.
+	URL Secret
+	// Gzip compresses the bodies.
+	Gzip bool
+	// Secrets are taken out of every text that an answer brings back, beside those of a request's target.
+	Secrets []Secret
 }
 
-func newTransport(cfg *Config, with *tls.Config) *http.Transport {
-	dial := cfg.DialContext
+// NewPoster returns a poster. It opens no connection.
+func NewPoster(c Common, o PosterOptions) *Poster { return &Poster{common: c, options: o} }
+
+func newTransport(c *Common, with *tls.Config) *http.Transport {
+	dial := c.DialContext
 	if dial == nil {
 		// Keep-alive probes are off: a request on a dead connection fails by its own time limits.
 		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: -1}).DialContext
 	}
 	t := &http.Transport{
-		Proxy: proxyOf(cfg),
+		Proxy: proxyOf(c),
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 			defer cancel()
@@ -109,15 +114,15 @@ func (r *proxyRefusal) failure() *Error {
 }
 
 // proxied reports whether a proxy stands before the URL of a request.
-func (p *poster) proxied(r *http.Request) bool {
+func (p *Poster) proxied(r *http.Request) bool {
 	proxy, err := p.transport.Proxy(r)
 	return err == nil && proxy != nil
 }
 
 // Destination returns the host that the next request connects to: that of the proxy where there is one, else that of the
 // URL; empty where the URL cannot be read or its host is a template.
-func (p *poster) Destination() string {
-	text, err := p.cfg.URL.Read()
+func (p *Poster) Destination() string {
+	text, err := p.options.URL.Read()
 	if err != nil {
 		return ""
 	}
@@ -125,21 +130,21 @@ func (p *poster) Destination() string {
 	if err != nil {
 		return ""
 	}
-	if proxy, err := proxyOf(&p.cfg)(&http.Request{URL: u}); err == nil && proxy != nil {
+	if proxy, err := proxyOf(&p.common)(&http.Request{URL: u}); err == nil && proxy != nil {
 		return proxy.Hostname()
 	}
 	return u.Hostname()
 }
 
 // doubter returns what is called when an answer was not the receiver's. A connection to somebody else is not used again.
-func (p *poster) doubter(to target) func(wrong bool) {
+func (p *Poster) doubter(to Target) func(wrong bool) {
 	return func(wrong bool) {
-		u, err := url.Parse(to.url)
+		u, err := url.Parse(to.URL)
 		if err != nil {
 			return
 		}
-		if p.cfg.Doubt != nil {
-			p.cfg.Doubt(u.Hostname(), wrong)
+		if p.common.Doubt != nil {
+			p.common.Doubt(u.Hostname(), wrong)
 		}
 		if wrong {
 			p.Close()
@@ -148,20 +153,43 @@ func (p *poster) doubter(to target) func(wrong bool) {
 }
 
 // Close releases idle connections.
-func (p *poster) Close() {
+func (p *Poster) Close() {
 	if p.transport != nil {
 		p.transport.CloseIdleConnections()
 	}
 }
 
-// target is where a request goes and what of it must not be told.
-type target struct {
-	url    string
-	header map[string]Secret
+// Target is where a request goes. Neither the URL nor the values of the headers are ever told.
+type Target struct {
+	URL    string
+	Header map[string]Secret
 }
 
-// post sends r and returns the answer whatever it says, or an *Error if there was none.
-func (p *poster) post(ctx context.Context, to target, r *Request) (*answer, error) {
+// TargetOf is a URL and headers as they are configured.
+func TargetOf(address Secret, header map[string]Secret) (Target, error) {
+	text, err := address.Read()
+	if err != nil {
+		return Target{}, &Error{Outcome: BadTarget, Reason: "the URL cannot be read", Err: err}
+	}
+	return Target{URL: text, Header: header}, nil
+}
+
+// WithPath adds path to a base URL unless it ends with it.
+func (t Target) WithPath(path string) (Target, error) {
+	u, err := url.Parse(t.URL)
+	if err != nil {
+		// The text of err holds the URL.
+		return t, &Error{Outcome: BadTarget, Reason: "the URL is not valid"}
+	}
+	if !strings.HasSuffix(strings.TrimSuffix(u.Path, "/"), path) {
+		u = u.JoinPath(path)
+	}
+	t.URL = u.String()
+	return t, nil
+}
+
+// Post sends r and returns the answer whatever it says, or an *Error if there was none.
+func (p *Poster) Post(ctx context.Context, to Target, r *Request) (*Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	redact, err := p.redactor(to)
@@ -173,16 +201,16 @@ func (p *poster) post(ctx context.Context, to target, r *Request) (*answer, erro
 		return nil, &Error{Outcome: Retry, Reason: "the files of tls cannot be used", Err: err}
 	}
 	body := r.Body
-	if p.cfg.Gzip {
+	if p.options.Gzip {
 		body = gzipped(body)
 	}
 	var phase sendPhase
-	req, err := http.NewRequestWithContext(phase.trace(ctx), r.Method, to.url, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(phase.trace(ctx), r.Method, to.URL, bytes.NewReader(body))
 	if err != nil {
 		// The text of err holds the URL.
 		return nil, &Error{Outcome: BadTarget, Reason: "the URL is not valid"}
 	}
-	if err := setHeader(req, to, r, p.cfg.Gzip); err != nil {
+	if err := setHeader(req, to, r, p.options.Gzip); err != nil {
 		return nil, err
 	}
 	// A client would follow redirects and wrap errors with the URL; the transport does neither.
@@ -191,23 +219,23 @@ func (p *poster) post(ctx context.Context, to target, r *Request) (*answer, erro
 		return nil, phase.failure(ctx, err, redact, doubt)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	a := &answer{status: resp.StatusCode, header: resp.Header, at: time.Now(), redact: redact, doubt: doubt, proxied: p.proxied(req)}
-	if a.status == http.StatusSwitchingProtocols {
+	a := &Answer{Status: resp.StatusCode, Header: resp.Header, At: time.Now(), redact: redact, doubt: doubt, proxied: p.proxied(req)}
+	if a.Status == http.StatusSwitchingProtocols {
 		// Nobody asked for another protocol. What would follow is a bare connection, which ctx does not end.
-		return nil, a.foreign("the receiver")
+		return nil, a.Foreign("the receiver")
 	}
-	a.date, _ = http.ParseTime(resp.Header.Get("Date"))
+	a.Date, _ = http.ParseTime(resp.Header.Get("Date"))
 	var read error
-	a.body, read = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	a.body = a.body[:min(len(a.body), maxAnswer)]
+	a.Body, read = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	a.Body = a.Body[:min(len(a.Body), maxAnswer)]
 	if read != nil {
-		a.broken = phase.failure(ctx, read, redact, doubt)
-		a.broken.Status = a.status
+		a.Broken = phase.failure(ctx, read, redact, doubt)
+		a.Broken.Status = a.Status
 	}
 	return a, nil
 }
 
-func setHeader(req *http.Request, to target, r *Request, gzip bool) error {
+func setHeader(req *http.Request, to Target, r *Request, gzip bool) error {
 	req.Header.Set("User-Agent", userAgent)
 	if gzip {
 		req.Header.Set("Content-Encoding", "gzip")
@@ -219,7 +247,7 @@ func setHeader(req *http.Request, to target, r *Request, gzip bool) error {
 	for name, value := range r.Header {
 		req.Header.Set(name, value)
 	}
-	for name, secret := range to.header {
+	for name, secret := range to.Header {
 		value, err := secret.Read()
 		if err != nil {
 			return &Error{Outcome: BadTarget, Reason: "the value of header " + name + " cannot be read", Err: err}
@@ -294,9 +322,9 @@ func (e *redactedError) Is(target error) bool { return errors.Is(e.err, target) 
 func (e *redactedError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.text) }
 
 // redactor returns a function that replaces every secret of the receiver in a text.
-func (p *poster) redactor(to target) (func(string) string, error) {
+func (p *Poster) redactor(to Target) (func(string) string, error) {
 	var texts []string
-	for _, s := range slices.Concat(p.secrets, slices.Collect(maps.Values(to.header))) {
+	for _, s := range slices.Concat(p.options.Secrets, slices.Collect(maps.Values(to.Header))) {
 		text, err := s.Read()
 		if err != nil {
 			return nil, err
@@ -309,8 +337,8 @@ func (p *poster) redactor(to target) (func(string) string, error) {
 			}
 		}
 	}
-	texts = append(texts, to.url)
-	for _, text := range []string{to.url, p.cfg.Proxy} {
+	texts = append(texts, to.URL)
+	for _, text := range []string{to.URL, p.common.Proxy} {
 		if u, err := url.Parse(text); err == nil {
 			texts = append(texts, secretParts(u)...)
 		}

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/notify"
 )
 
@@ -53,7 +54,7 @@ func TestHandshakesAreAsSmallAsTheConfigurationAllows(t *testing.T) {
 	for exchange, hybrid := range map[string]bool{"": false, "x25519": false, "hybrid": true} {
 		server := startTLSServer(t)
 		var read atomic.Int64
-		r, err := notify.New(notify.Config{
+		r, err := configtest.New(configtest.Keys{
 			Name: "w", Type: "webhook", URL: notify.SecretValue(server.URL), InsecureSkipVerify: true, KeyExchange: exchange,
 			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 				conn, err := new(net.Dialer).DialContext(ctx, network, address)
@@ -98,7 +99,7 @@ func TestProxyIsUsedAndItsPasswordKept(t *testing.T) {
 		"http://receiver.example/secret-path":  "POST http://receiver.example/secret-path Basic dXNlcjpwcm94eS1wYXNzd29yZA==",
 		"https://receiver.example/secret-path": "CONNECT receiver.example:443 Basic dXNlcjpwcm94eS1wYXNzd29yZA==",
 	} {
-		r, err := notify.New(notify.Config{
+		r, err := configtest.New(configtest.Keys{
 			Name: "w", Type: "webhook", URL: notify.SecretValue(url), Proxy: "http://user:proxy-password@" + address,
 		})
 		if err != nil {
@@ -124,7 +125,7 @@ func TestUserInURLIsSentAsBasicAuthentication(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	s := webhookSubject()
-	r := s.receiver(t, "", func(c *notify.Config) {
+	r := s.receiver(t, "", func(c *configtest.Keys) {
 		c.URL, c.Header = notify.SecretValue(strings.Replace(server.URL, "http://", "http://me:url-password@", 1)), nil
 	})
 	if err := send(t, r); err != nil || got.Load() != "me url-password" {

@@ -1,9 +1,12 @@
 package notify
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 )
@@ -72,9 +75,22 @@ type Request struct {
 	// Time is the Now of the message.
 	Time time.Time
 
-	// data is what templates in the receiver's URL and headers see. Send executes them, since the results are secrets.
-	data *templateData
+	// Data is what templates in the receiver's URL and headers see. Send executes them, since the results are secrets.
+	Data any
 }
+
+// Record is a record of a Request whose receiver takes each incident as one of its own.
+type Record struct {
+	// Key decides the order in which records are kept.
+	Key    string
+	Header []HeaderField
+	Value  []byte
+	// Time is when the incident was last seen.
+	Time time.Time
+}
+
+// HeaderField is a header of a record.
+type HeaderField struct{ Name, Value string }
 
 // LossPart is the part of a request that tells the losses of its message.
 type LossPart int
@@ -196,4 +212,24 @@ func OutcomeOf(err error) Outcome {
 		return e.Outcome
 	}
 	return Retry
+}
+
+// Request is a POST of a body of the given content type that tells the first incidents of m, and its losses.
+func (m *Message) Request(contentType string, body []byte, incidents int) *Request {
+	return &Request{
+		Method: http.MethodPost, Header: map[string]string{"Content-Type": contentType}, Body: body, Incidents: incidents, Time: m.Now,
+		Losses: m.LossesIn(LossesWhole),
+	}
+}
+
+// JSON encodes without the escapes for HTML, which cost 5 bytes for each bracket. The values are the receivers' own and plain trees,
+// so encoding cannot fail.
+func JSON(v any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		panic("notify: encode a request: " + err.Error())
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }

@@ -4,7 +4,7 @@ import "time"
 
 // Sample returns a message with one incident that looks like a real one and says that it is a test. Every field of the
 // event is set.
-func Sample(cfg Config, now time.Time) *Message {
+func Sample(cluster string, now time.Time) *Message {
 	first := now.Add(-90 * time.Second)
 	return &Message{
 		Now: now,
@@ -37,7 +37,7 @@ func Sample(cfg Config, now time.Time) *Message {
 			},
 			// The time makes every test another one for receivers that drop repeats.
 			ID:          "test-" + now.UTC().Format("20060102T150405.000"),
-			Cluster:     cfg.Cluster,
+			Cluster:     cluster,
 			Workload:    "edge-eventer-test",
 			Severity:    Warning,
 			Occurrences: 2,
@@ -50,9 +50,9 @@ func Sample(cfg Config, now time.Time) *Message {
 	}
 }
 
-// sparseSample is the sample without all that an event need not have.
-func sparseSample(cfg Config, now time.Time) *Message {
-	m := Sample(cfg, now)
+// SparseSample is the sample without all that an event need not have.
+func SparseSample(cluster string, now time.Time) *Message {
+	m := Sample(cluster, now)
 	e := &m.Incidents[0].Event
 	e.Series, e.Related = nil, nil
 	e.FirstTimestamp, e.LastTimestamp, e.EventTime = time.Time{}, time.Time{}, time.Time{}

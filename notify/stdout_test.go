@@ -10,12 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/notify"
 )
 
 func printer(t *testing.T, out io.Writer) notify.Receiver {
 	t.Helper()
-	r, err := notify.New(notify.Config{Name: "out", Type: "stdout", Cluster: "shop-1", Output: out})
+	r, err := configtest.New(configtest.Keys{Name: "out", Type: "stdout", Cluster: "shop-1", Output: out})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf16"
 
+	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/notifytest"
 )
@@ -70,8 +71,8 @@ func feishuSubject() subject {
 		platform: func() notifytest.Platform {
 			return &notifytest.Feishu{Token: feishuToken, Secret: feishuSecret, Keyword: "shop-1"}
 		},
-		config: func(base string) notify.Config {
-			return notify.Config{
+		config: func(base string) configtest.Keys {
+			return configtest.Keys{
 				URL: notify.SecretValue(base + "/open-apis/bot/v2/hook/" + feishuToken), Secret: notify.SecretValue(feishuSecret),
 				Mention: []string{"ou_18eac85d35a26f989317ad4f02e8bbbb"},
 			}
@@ -116,8 +117,8 @@ func webhookSubject() subject {
 	return subject{
 		name:     "webhook",
 		platform: func() notifytest.Platform { return &notifytest.Webhook{Token: webhookToken} },
-		config: func(base string) notify.Config {
-			return notify.Config{
+		config: func(base string) configtest.Keys {
+			return configtest.Keys{
 				URL:    notify.SecretValue(base + "/hooks/6f1e0d9c8b7a?key=zzz-url-key"),
 				Header: map[string]notify.Secret{"Authorization": notify.SecretValue("Bearer " + webhookToken)},
 			}
@@ -156,8 +157,8 @@ func dingtalkSubject() subject {
 		platform: func() notifytest.Platform {
 			return &notifytest.Dingtalk{Token: dingtalkToken, Secret: dingtalkSecret, Keyword: "shop-1"}
 		},
-		config: func(base string) notify.Config {
-			return notify.Config{
+		config: func(base string) configtest.Keys {
+			return configtest.Keys{
 				URL: notify.SecretValue(base + "/robot/send?access_token=" + dingtalkToken), Secret: notify.SecretValue(dingtalkSecret),
 				Mention: []string{"manager4711", "13800000001"},
 			}
@@ -201,8 +202,8 @@ func wecomSubject() subject {
 	return subject{
 		name:     "wecom",
 		platform: func() notifytest.Platform { return &notifytest.Wecom{Key: wecomKey} },
-		config: func(base string) notify.Config {
-			return notify.Config{URL: notify.SecretValue(base + "/cgi-bin/webhook/send?key=" + wecomKey), Mention: []string{"zhangsan_wx"}}
+		config: func(base string) configtest.Keys {
+			return configtest.Keys{URL: notify.SecretValue(base + "/cgi-bin/webhook/send?key=" + wecomKey), Mention: []string{"zhangsan_wx"}}
 		},
 		secrets: []string{wecomKey},
 		taken:   []notifytest.Answer{body(notifytest.WecomOK)},
@@ -249,7 +250,7 @@ func slackSubject() subject {
 	return subject{
 		name:     "slack",
 		platform: func() notifytest.Platform { return &notifytest.Slack{Path: slackPath} },
-		config:   func(base string) notify.Config { return notify.Config{URL: notify.SecretValue(base + slackPath)} },
+		config:   func(base string) configtest.Keys { return configtest.Keys{URL: notify.SecretValue(base + slackPath)} },
 		secrets:  []string{slackPath, "XXXXXXXXXXXXXXXXXXXXXXXX", "B00000000"},
 		taken:    []notifytest.Answer{body("ok"), body("ok\n")},
 		answers: append(refused,
@@ -275,8 +276,8 @@ func telegramSubject() subject {
 	return subject{
 		name:     "telegram",
 		platform: func() notifytest.Platform { return &notifytest.Telegram{Token: telegramToken, ChatID: telegramChat} },
-		config: func(base string) notify.Config {
-			return notify.Config{URL: notify.SecretValue(base), Token: notify.SecretValue(telegramToken), ChatID: telegramChat}
+		config: func(base string) configtest.Keys {
+			return configtest.Keys{URL: notify.SecretValue(base), Token: notify.SecretValue(telegramToken), ChatID: telegramChat}
 		},
 		secrets: []string{telegramToken, "AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"},
 		taken:   []notifytest.Answer{body(`{"ok":true,"result":{"message_id":1}}`)},
@@ -328,9 +329,11 @@ func worktileSubject() subject {
 	return subject{
 		name:     "worktile",
 		platform: func() notifytest.Platform { return &notifytest.Worktile{Path: worktilePath} },
-		config:   func(base string) notify.Config { return notify.Config{URL: notify.SecretValue(base + worktilePath)} },
-		secrets:  []string{worktilePath, "f0e1d2c3b4a5968778695a4b3c2d1e0f"},
-		taken:    []notifytest.Answer{status(200, ""), body(`{"code":200}`), body(`{"code":0}`), body(`{"code":"200"}`), body(`{"code":"0"}`), status(204, ""), body("{}")},
+		config: func(base string) configtest.Keys {
+			return configtest.Keys{URL: notify.SecretValue(base + worktilePath)}
+		},
+		secrets: []string{worktilePath, "f0e1d2c3b4a5968778695a4b3c2d1e0f"},
+		taken:   []notifytest.Answer{status(200, ""), body(`{"code":200}`), body(`{"code":0}`), body(`{"code":"200"}`), body(`{"code":"0"}`), status(204, ""), body("{}")},
 		answers: []documented{
 			{name: "code is text", answer: body(`{"code":"400"}`), outcome: notify.Retry, code: "400"},
 			{name: "code is an object", answer: body(`{"code":{}}`), outcome: notify.Retry},
@@ -351,9 +354,9 @@ func worktileSubject() subject {
 const machineToken = "tok-machine-77e0b24c8f5d1c9a"
 
 // machineConfig is for the receivers that post to a program.
-func machineConfig(path string) func(base string) notify.Config {
-	return func(base string) notify.Config {
-		return notify.Config{
+func machineConfig(path string) func(base string) configtest.Keys {
+	return func(base string) configtest.Keys {
+		return configtest.Keys{
 			URL:    notify.SecretValue(base + path),
 			Header: map[string]notify.Secret{"Authorization": notify.SecretValue("Bearer " + machineToken)},
 		}

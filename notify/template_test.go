@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/notifytest"
 )
@@ -60,15 +61,15 @@ func TestConfigurationsOfOtherExportersWorkWhenPasted(t *testing.T) {
 	for name, c := range pasted(t) {
 		server := notifytest.Start(notifytest.New(c.platform))
 		t.Cleanup(server.Close)
-		cfg := notify.Config{
+		cfg := configtest.Keys{
 			Name: name, Type: "webhook", URL: notify.SecretValue(server.URL() + c.path), Body: c.tree, SuccessJSON: c.success,
 			Header: map[string]notify.Secret{"Content-Type": notify.SecretValue("application/json")}, Location: shanghai(t),
 		}
-		if mistakes := notify.Check(cfg); len(mistakes) > 0 {
+		if mistakes := configtest.Check(cfg); len(mistakes) > 0 {
 			t.Errorf("%s: %q", name, mistakes)
 			continue
 		}
-		r, err := notify.New(cfg)
+		r, err := configtest.New(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +117,7 @@ func TestTemplateFunctions(t *testing.T) {
 		"{{ with .Series }}series{{ else }}single{{ end }}":                      "single",
 	} {
 		s := webhookSubject()
-		r := s.receiver(t, "http://127.0.0.1:1", func(c *notify.Config) {
+		r := s.receiver(t, "http://127.0.0.1:1", func(c *configtest.Keys) {
 			c.Body, c.Location = map[string]any{"a": []any{template, 7, nil, true}}, time.FixedZone("CST", 8*3600)
 		})
 		var got struct{ A []any }
@@ -132,7 +133,7 @@ func TestTemplateFunctions(t *testing.T) {
 func TestTemplatesInURLAndHeadersAreEscapedForWhereTheyStand(t *testing.T) {
 	server := notifytest.Start(notifytest.New(&notifytest.Webhook{}))
 	t.Cleanup(server.Close)
-	r, err := notify.New(notify.Config{
+	r, err := configtest.New(configtest.Keys{
 		Name: "w", Type: "webhook", Cluster: "shop 1/é",
 		URL: notify.SecretValue(server.URL() + "/{{ .Cluster }}/{{ if .Reason }}{{ .Reason }}{{ end }}?m={{ .Message }}&k={{ .InvolvedObject.Kind | lower }}"),
 		Header: map[string]notify.Secret{
@@ -163,7 +164,7 @@ func TestTemplatesInURLAndHeadersAreEscapedForWhereTheyStand(t *testing.T) {
 
 func TestTemplatedBodyTellsLosses(t *testing.T) {
 	s := webhookSubject()
-	r := s.receiver(t, "http://127.0.0.1:1", func(c *notify.Config) { c.Body = map[string]any{"text": "{{ .Reason }}: {{ .Message }}"} })
+	r := s.receiver(t, "http://127.0.0.1:1", func(c *configtest.Keys) { c.Body = map[string]any{"text": "{{ .Reason }}: {{ .Message }}"} })
 	with := render(t, r, &notify.Message{Now: now, Incidents: []notify.Incident{plainIncident()}, Losses: losses()}, notify.Full)
 	if text := allStrings(with.Body); !strings.HasPrefix(text, "BackOff: lost 3 incidents, 40 events") || !strings.Contains(text, "Back-off restarting") || with.Incidents != 1 {
 		t.Errorf("with an incident: %s", text)
@@ -177,7 +178,7 @@ func TestTemplatedBodyTellsLosses(t *testing.T) {
 func TestTemplatedBodyIsWithinTheBatch(t *testing.T) {
 	s := webhookSubject()
 	loop := "{{ range .Objects }}{{ $.Message }}{{ end }}"
-	r := s.receiver(t, "http://127.0.0.1:1", func(c *notify.Config) { c.Body, c.BatchBytes = map[string]any{"a": loop, "b": loop}, 16<<10 })
+	r := s.receiver(t, "http://127.0.0.1:1", func(c *configtest.Keys) { c.Body, c.BatchBytes = map[string]any{"a": loop, "b": loop}, 16<<10 })
 	request := render(t, r, message(withText(strings.Repeat("long ", 20<<10))), notify.Full)
 	if len(request.Body) > 16<<10 || !strings.Contains(string(request.Body), "… [cut ") {
 		t.Errorf("%d bytes", len(request.Body))
@@ -193,7 +194,7 @@ func TestTemplateThatNeverEndsIsRefused(t *testing.T) {
 		`{{ $x := .Message }}{{ range 60 }}{{ $x = print $x $x }}{{ end }}`:               "body: template line 1: the result is larger than 1 MiB",
 	} {
 		start := time.Now()
-		mistakes := notify.Check(notify.Config{Type: "webhook", URL: notify.SecretValue("https://a.example/"), Body: []any{body, body}})
+		mistakes := configtest.Check(configtest.Keys{Type: "webhook", URL: notify.SecretValue("https://a.example/"), Body: []any{body, body}})
 		if diff := cmp.Diff([]string{strings.Replace(want, "body", "body[0]", 1)}, mistakes); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", body, diff)
 		}
@@ -203,18 +204,18 @@ func TestTemplateThatNeverEndsIsRefused(t *testing.T) {
 
 func TestTopicTemplateIsChecked(t *testing.T) {
 	url := notify.SecretValue("https://bridge.example")
-	got := notify.Check(notify.Config{Type: "kafka-rest", URL: url, Topic: "events-{{ .Nope }}"})
+	got := configtest.Check(configtest.Keys{Type: "kafka-rest", URL: url, Topic: "events-{{ .Nope }}"})
 	if diff := cmp.Diff([]string{"topic: template line 1: <.Nope>: can't evaluate field Nope of the event"}, got); diff != "" {
 		t.Error(diff)
 	}
-	if got := notify.Check(notify.Config{Type: "kafka-rest", URL: url}); got != nil {
+	if got := configtest.Check(configtest.Keys{Type: "kafka-rest", URL: url}); got != nil {
 		t.Errorf("default topic: %q", got)
 	}
 }
 
 func TestTemplateThatFailsOnOneEventIsThatMessagesFault(t *testing.T) {
 	s := webhookSubject()
-	r := s.receiver(t, "http://127.0.0.1:1", func(c *notify.Config) {
+	r := s.receiver(t, "http://127.0.0.1:1", func(c *configtest.Keys) {
 		c.Body = map[string]any{"a": `{{ if eq .Reason "FailedMount" }}{{ index .Objects 7 }}{{ end }}`}
 	})
 	bad := plainIncident()
@@ -228,7 +229,7 @@ func TestTemplateThatFailsOnOneEventIsThatMessagesFault(t *testing.T) {
 }
 
 func TestErrorsOfTemplatesAreFound(t *testing.T) {
-	_, err := notify.New(notify.Config{Name: "w", Type: "webhook", URL: notify.SecretValue("https://a.example/"), Body: map[string]any{"a": []any{map[string]any{"b": "{{ .X }}"}}}})
+	_, err := configtest.New(configtest.Keys{Name: "w", Type: "webhook", URL: notify.SecretValue("https://a.example/"), Body: map[string]any{"a": []any{map[string]any{"b": "{{ .X }}"}}}})
 	if err == nil || !strings.Contains(err.Error(), "receiver w: body.a[0].b: template line 1: <.X>") || errors.Unwrap(err) != nil {
 		t.Errorf("%v", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/notifytest"
 )
@@ -34,7 +35,7 @@ func TestAttemptEndsAtItsTimeoutWhateverTheEndpointDoes(t *testing.T) {
 						base = "https://receiver.example"
 					}
 					var traps sync.WaitGroup
-					r := s.receiver(t, base, func(c *notify.Config) {
+					r := s.receiver(t, base, func(c *configtest.Keys) {
 						c.InsecureSkipVerify = true
 						if trap.Proxy {
 							c.Proxy = "http://proxy.example:3128"

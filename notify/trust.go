@@ -26,15 +26,15 @@ type trust struct {
 type tlsFiles struct{ ca, certificate, key []byte }
 
 // readTLSFiles reads what is configured, and fails if one of the files cannot be read or is larger than 1 MiB.
-func readTLSFiles(cfg *Config) (tlsFiles, error) {
+func readTLSFiles(c *Common) (tlsFiles, error) {
 	var files tlsFiles
 	for _, f := range []struct {
 		key, path string
 		into      *[]byte
 	}{
-		{"caFile", cfg.CAFile, &files.ca},
-		{"certFile", cfg.CertFile, &files.certificate},
-		{"keyFile", cfg.KeyFile, &files.key},
+		{"caFile", c.TLS.CAFile, &files.ca},
+		{"certFile", c.TLS.CertFile, &files.certificate},
+		{"keyFile", c.TLS.KeyFile, &files.key},
 	} {
 		if f.path == "" {
 			continue
@@ -101,17 +101,17 @@ func (f *tlsFiles) trust() (trust, error) {
 // hybrid is asked for. P-256 and P-384 stay allowed for servers that know nothing else; they cost no bytes. The check of the
 // certificate is crypto/tls's own: of the name or the IP address that stands in the URL, which the transport fills in for
 // each connection, also behind a proxy, or of tls.serverName instead.
-func tlsConfig(cfg *Config, with trust) *tls.Config {
+func tlsConfig(c *Common, with trust) *tls.Config {
 	t := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		ClientSessionCache: tls.NewLRUClientSessionCache(4),
 		CurvePreferences:   []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384},
-		ServerName:         cfg.ServerName,
+		ServerName:         c.TLS.ServerName,
 		RootCAs:            with.roots,
 		Certificates:       with.certificates,
-		InsecureSkipVerify: cfg.InsecureSkipVerify,
+		InsecureSkipVerify: c.TLS.InsecureSkipVerify,
 	}
-	if cfg.KeyExchange == "hybrid" {
+	if c.KeyExchange == "hybrid" {
 		t.CurvePreferences = slices.Insert(t.CurvePreferences, 0, tls.X25519MLKEM768)
 	}
 	return t
@@ -119,8 +119,8 @@ func tlsConfig(cfg *Config, with trust) *tls.Config {
 
 // refresh makes a new transport when a file of tls changed: connections and sessions of the old one were made under other
 // trust.
-func (p *poster) refresh() error {
-	files, err := readTLSFiles(&p.cfg)
+func (p *Poster) refresh() error {
+	files, err := readTLSFiles(&p.common)
 	if err != nil {
 		return err
 	}
@@ -133,17 +133,17 @@ func (p *poster) refresh() error {
 		return err
 	}
 	p.Close()
-	p.transport, p.files = newTransport(&p.cfg, tlsConfig(&p.cfg, with)), sum
+	p.transport, p.files = newTransport(&p.common, tlsConfig(&p.common, with)), sum
 	return nil
 }
 
 // proxyOf returns which proxy stands before a URL, nil for none.
-func proxyOf(cfg *Config) func(*http.Request) (*url.URL, error) {
+func proxyOf(c *Common) func(*http.Request) (*url.URL, error) {
 	proxy := http.ProxyFromEnvironment
-	if cfg.Proxy != "" {
-		proxy = func(*http.Request) (*url.URL, error) { return url.Parse(cfg.Proxy) }
+	if c.Proxy != "" {
+		proxy = func(*http.Request) (*url.URL, error) { return url.Parse(c.Proxy) }
 	}
-	if cfg.ServerName == "" {
+	if c.TLS.ServerName == "" {
 		return proxy
 	}
 	return func(r *http.Request) (*url.URL, error) {
@@ -154,4 +154,17 @@ func proxyOf(cfg *Config) func(*http.Request) (*url.URL, error) {
 		}
 		return u, err
 	}
+}
+
+// TLSConfig returns how a receiver that does not speak HTTP opens TLS connections. The files are read at each call.
+func (c *Common) TLSConfig() (*tls.Config, error) {
+	files, err := readTLSFiles(c)
+	if err != nil {
+		return nil, err
+	}
+	with, err := files.trust()
+	if err != nil {
+		return nil, err
+	}
+	return tlsConfig(c, with), nil
 }

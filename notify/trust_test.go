@@ -15,6 +15,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/notifytest"
 )
@@ -145,7 +146,7 @@ func TestNameOrAddressThatWasDialledIsVerified(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				server := startIdentity(t, issue(t, authority, c.certificate))
 				address := server.Listener.Addr().String()
-				cfg := notify.Config{
+				cfg := configtest.Keys{
 					Name: "w", Type: "webhook", URL: notify.SecretValue("https://" + c.host), CAFile: file, ServerName: c.serverName,
 					Header: map[string]notify.Secret{"Authorization": notify.SecretValue("Bearer token-of-the-receiver")},
 				}
@@ -156,7 +157,7 @@ func TestNameOrAddressThatWasDialledIsVerified(t *testing.T) {
 						return new(net.Dialer).DialContext(ctx, network, address)
 					}
 				}
-				r, err := notify.New(cfg)
+				r, err := configtest.New(cfg)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -187,16 +188,16 @@ func TestNameOrAddressThatWasDialledIsVerified(t *testing.T) {
 }
 
 func TestServerNameIsNotLookedForInTheProxysCertificate(t *testing.T) {
-	cfg := notify.Config{Name: "w", Type: "webhook", URL: notify.SecretValue("https://receiver.example"), ServerName: "receiver.example"}
+	cfg := configtest.Keys{Name: "w", Type: "webhook", URL: notify.SecretValue("https://receiver.example"), ServerName: "receiver.example"}
 	for proxy, mistake := range map[string]bool{"https://proxy.example": true, "http://proxy.example": false} {
 		cfg.Proxy = proxy
-		if mistakes := notify.Check(cfg); (len(mistakes) > 0) != mistake {
+		if mistakes := configtest.Check(cfg); (len(mistakes) > 0) != mistake {
 			t.Errorf("proxy %s: %q", proxy, mistakes)
 		}
 	}
 	cfg.Proxy = ""
 	t.Setenv("HTTPS_PROXY", "https://proxy.example")
-	r, err := notify.New(cfg)
+	r, err := configtest.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +222,7 @@ func TestChangedTLSFilesAreUsedForTheNextMessage(t *testing.T) {
 	server := startIdentity(t, issue(t, authority, "127.0.0.1"), func(c *tls.Config) {
 		c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, authority.Pool()
 	})
-	r, err := notify.New(notify.Config{
+	r, err := configtest.New(configtest.Keys{
 		Name: "w", Type: "webhook", URL: notify.SecretValue(server.URL), CAFile: ca, CertFile: certificate, KeyFile: key,
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/notifytest"
 )
@@ -49,7 +50,7 @@ func TestWebhookKeyIsStableForTheSameContent(t *testing.T) {
 
 func TestWebhookDocumentReadsLikeACoreV1Event(t *testing.T) {
 	s := webhookSubject()
-	server, r := s.start(t, func(c *notify.Config) { c.Gzip = true; c.Method = http.MethodPut })
+	server, r := s.start(t, func(c *configtest.Keys) { c.Gzip = true; c.Method = http.MethodPut })
 	if err := send(t, r); err != nil {
 		t.Fatal(err)
 	}
@@ -89,11 +90,11 @@ func TestWebhookDocumentReadsLikeACoreV1Event(t *testing.T) {
 
 func TestWebhookBatchIsBounded(t *testing.T) {
 	s := webhookSubject()
-	few := s.receiver(t, "http://127.0.0.1:1", func(c *notify.Config) { c.BatchMax = 7 })
+	few := s.receiver(t, "http://127.0.0.1:1", func(c *configtest.Keys) { c.BatchMax = 7 })
 	if request := render(t, few, message(many(50)...), notify.Full); request.Incidents != 7 || few.Limits().Batch != 7 {
 		t.Errorf("%d incidents, want 7", request.Incidents)
 	}
-	small := s.receiver(t, "http://127.0.0.1:1", func(c *notify.Config) { c.BatchBytes = 16 << 10 })
+	small := s.receiver(t, "http://127.0.0.1:1", func(c *configtest.Keys) { c.BatchBytes = 16 << 10 })
 	request := render(t, small, message(many(50)...), notify.Full)
 	if len(request.Body) > 16<<10 || request.Incidents < 5 || request.Incidents >= 50 {
 		t.Errorf("%d incidents in %d bytes", request.Incidents, len(request.Body))
@@ -106,22 +107,22 @@ func TestWebhookBatchIsBounded(t *testing.T) {
 func TestWebhookSuccessIsWhatTheConfigurationAsks(t *testing.T) {
 	for _, c := range []struct {
 		name    string
-		change  func(*notify.Config)
+		change  func(*configtest.Keys)
 		answer  notifytest.Answer
 		outcome any
 	}{
-		{"status", func(c *notify.Config) { c.SuccessStatus = []int{202} }, status(202, ""), nil},
-		{"other 2xx", func(c *notify.Config) { c.SuccessStatus = []int{202} }, status(200, ""), notify.Retry},
-		{"odd status", func(c *notify.Config) { c.SuccessStatus = []int{409} }, status(409, ""), nil},
-		{"json", func(c *notify.Config) { c.SuccessJSON = map[string]any{"errcode": 0} }, body(`{"errcode":0,"errmsg":"ok"}`), nil},
-		{"json uint64", func(c *notify.Config) { c.SuccessJSON = map[string]any{"errcode": uint64(0)} }, body(`{"errcode":0}`), nil},
-		{"json code", func(c *notify.Config) { c.SuccessJSON = map[string]any{"errcode": 0} }, body(`{"errcode":310000}`), notify.Retry},
-		{"json missing", func(c *notify.Config) { c.SuccessJSON = map[string]any{"errcode": 0} }, body(`{}`), notify.Retry},
-		{"json null", func(c *notify.Config) { c.SuccessJSON = map[string]any{"errcode": nil} }, body(`{}`), notify.Retry},
-		{"json portal", func(c *notify.Config) { c.SuccessJSON = map[string]any{"errcode": 0} }, body(`<html>`), notify.Retry},
-		{"json nested", func(c *notify.Config) { c.SuccessJSON = map[string]any{"data.ok": true} }, body(`{"data":{"ok":true}}`), nil},
-		{"json tree", func(c *notify.Config) { c.SuccessJSON = map[string]any{"data": map[string]any{"ok": true}} }, body(`{"data":{"ok":true}}`), nil},
-		{"json with 500", func(c *notify.Config) { c.SuccessJSON = map[string]any{"ok": true} }, status(500, `{"ok":true}`), notify.Retry},
+		{"status", func(c *configtest.Keys) { c.SuccessStatus = []int{202} }, status(202, ""), nil},
+		{"other 2xx", func(c *configtest.Keys) { c.SuccessStatus = []int{202} }, status(200, ""), notify.Retry},
+		{"odd status", func(c *configtest.Keys) { c.SuccessStatus = []int{409} }, status(409, ""), nil},
+		{"json", func(c *configtest.Keys) { c.SuccessJSON = map[string]any{"errcode": 0} }, body(`{"errcode":0,"errmsg":"ok"}`), nil},
+		{"json uint64", func(c *configtest.Keys) { c.SuccessJSON = map[string]any{"errcode": uint64(0)} }, body(`{"errcode":0}`), nil},
+		{"json code", func(c *configtest.Keys) { c.SuccessJSON = map[string]any{"errcode": 0} }, body(`{"errcode":310000}`), notify.Retry},
+		{"json missing", func(c *configtest.Keys) { c.SuccessJSON = map[string]any{"errcode": 0} }, body(`{}`), notify.Retry},
+		{"json null", func(c *configtest.Keys) { c.SuccessJSON = map[string]any{"errcode": nil} }, body(`{}`), notify.Retry},
+		{"json portal", func(c *configtest.Keys) { c.SuccessJSON = map[string]any{"errcode": 0} }, body(`<html>`), notify.Retry},
+		{"json nested", func(c *configtest.Keys) { c.SuccessJSON = map[string]any{"data.ok": true} }, body(`{"data":{"ok":true}}`), nil},
+		{"json tree", func(c *configtest.Keys) { c.SuccessJSON = map[string]any{"data": map[string]any{"ok": true}} }, body(`{"data":{"ok":true}}`), nil},
+		{"json with 500", func(c *configtest.Keys) { c.SuccessJSON = map[string]any{"ok": true} }, status(500, `{"ok":true}`), notify.Retry},
 	} {
 		s := webhookSubject()
 		server, r := s.start(t, c.change)
@@ -140,7 +141,9 @@ func TestWebhookSuccessIsWhatTheConfigurationAsks(t *testing.T) {
 func TestSecretFileIsReadAtEachSend(t *testing.T) {
 	s := webhookSubject()
 	path := filepath.Join(t.TempDir(), "token")
-	server, r := s.start(t, func(c *notify.Config) { c.Header = map[string]notify.Secret{"Authorization": notify.SecretFile(path)} })
+	server, r := s.start(t, func(c *configtest.Keys) {
+		c.Header = map[string]notify.Secret{"Authorization": notify.SecretFile(path)}
+	})
 	for _, c := range []struct {
 		text string
 		ok   bool

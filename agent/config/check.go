@@ -15,7 +15,8 @@ import (
 	"unicode"
 
 	"github.com/edge-eventer/edge-eventer/agent/filter"
-	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/notify/stdout"
+	"github.com/edge-eventer/edge-eventer/notify/webhook"
 )
 
 const (
@@ -257,20 +258,7 @@ func (d *decoder) checkReceivers(c *Config) {
 		if r.Rate.PerMinute < 0 || r.Rate.PerMinute > maxPerMinute {
 			d.add(path+".rate.perMinute", "must be 1 to %d, or 0 for the platform's documented limit", maxPerMinute)
 		}
-		// Package notify takes 0 for its default, but who writes it means something else.
-		for _, zero := range []struct {
-			path  string
-			value int64
-			text  string
-		}{
-			{path + ".batch.max", int64(r.Batch.Max), "must be 1 to 1000"},
-			{path + ".batch.maxBytes", r.Batch.MaxBytes, "must be 16Ki to 1Mi"},
-		} {
-			if zero.value == 0 {
-				d.add(zero.path, "%s", zero.text)
-			}
-		}
-		d.checkNotify(path, r, c)
+		d.checkSettings(path, r, c)
 	}
 }
 
@@ -292,39 +280,38 @@ func (d *decoder) checkName(name, path string, seen map[string]string) {
 	}
 }
 
-// checkNotify asks the receiver's type, which knows what it needs. Each sentence of package notify begins with a key.
-func (d *decoder) checkNotify(path string, r *Receiver, c *Config) {
+// checkSettings asks the receiver's type, which knows what it needs.
+func (d *decoder) checkSettings(path string, r *Receiver, c *Config) {
 	switch {
 	case d.reported(path + ".type"):
-		return
-	case r.Settings != nil:
-		add := func(key, format string, args ...any) { d.addReceiver(path, key, fmt.Sprintf(format, args...)) }
-		common := r.Common(c)
-		common.CheckConnection(add)
-		r.Settings.Check(add)
 		return
 	case r.Type == "":
 		d.add(path+".type", "must be set; allowed: %s", strings.Join(Types(), ", "))
 		return
-	case !slices.Contains(notify.Types(), r.Type):
+	case r.Settings == nil:
 		d.add(path+".type", "%q is unknown;%s allowed: %s", oneLine(r.Type), meant(r.Type, Types()), strings.Join(Types(), ", "))
 		return
 	}
-	cfg := r.Notify(c)
-	// These are not the receiver's own, and were looked at.
-	cfg.Language, cfg.KeyExchange = "", ""
-	for _, sentence := range notify.Notes(cfg) {
-		key, text, _ := strings.Cut(oneLine(sentence), ": ")
-		at := path + "." + key
-		if !d.has(at) && d.has(at+"File") {
-			at += "File"
+	add := func(key, format string, args ...any) { d.addReceiver(path, key, fmt.Sprintf(format, args...)) }
+	if r.Type == stdout.Type {
+		for key, set := range map[string]bool{"tls": r.TLS != TLS{}, "proxy": r.Proxy != ""} {
+			if set {
+				d.note(path+"."+key, "not used by type %s, which has no connection", r.Type)
+			}
 		}
-		d.notes = append(d.notes, Mistake{Line: d.line(at), Path: at, Text: text})
+		return
 	}
-	for _, sentence := range notify.Check(cfg) {
-		key, text, _ := strings.Cut(sentence, ": ")
-		d.addReceiver(path, key, text)
+	common := r.Common(c)
+	common.CheckConnection(add)
+	r.Settings.Check(add)
+	if other := platformOf(r.address()); other != "" && other != r.Type && r.Type != webhook.Type {
+		d.note(path+".url", "is an address of %s; is type %s meant?", other, other)
 	}
+}
+
+// note keeps what is probably not meant and is no mistake.
+func (d *decoder) note(path, format string, args ...any) {
+	d.notes = append(d.notes, Mistake{Line: d.line(path), Path: path, Text: oneLine(fmt.Sprintf(format, args...))})
 }
 
 // addReceiver adds a mistake that a type of receiver found in the key, or in the twin of it.

@@ -124,18 +124,12 @@ type Receiver struct {
 	Name string `yaml:"name"`
 	// Type is one of Types.
 	Type string `yaml:"type"`
-	// Settings are those of a type that has its own package; nil for the others, whose keys are those below with for:"notify".
+	// Settings are the keys of the type; nil where the type is unknown.
 	Settings notify.Settings `yaml:",inline"`
-
-	// A secret's twin is the path of a file, re-read at each use: urlFile, secretFile, tokenFile.
-	URL    notify.Secret `yaml:"url" for:"notify"`
-	Secret notify.Secret `yaml:"secret" for:"notify"`
 
 	// Match lists rules of which any must match. Empty: everything.
 	Match []filter.Match `yaml:"match"`
-	// Mention lists user ids, or "all"; only for critical incidents.
-	Mention []string `yaml:"mention" for:"notify"`
-	Rate    Rate     `yaml:"rate"`
+	Rate  Rate           `yaml:"rate"`
 	// Fold is incident or event. Default: event for webhook, kafka-rest and cloudevents, else incident.
 	Fold string `yaml:"fold"`
 	TLS  TLS    `yaml:"tls"`
@@ -144,26 +138,6 @@ type Receiver struct {
 
 	// Delivery is that of the notify section where the receiver does not say otherwise.
 	Delivery `yaml:",inline"`
-
-	// Token and ChatID are those of a Telegram bot.
-	Token  notify.Secret `yaml:"token" for:"notify"`
-	ChatID string        `yaml:"chatId" for:"notify"`
-
-	// Headers are added to each request; a value is a text, or {file: PATH} for a file that is re-read at each use.
-	Headers map[string]notify.Secret `yaml:"headers" for:"notify"`
-	Gzip    bool                     `yaml:"gzip" for:"notify"`
-	Batch   Batch                    `yaml:"batch" for:"notify"`
-
-	// Method is POST or PUT. Default: POST.
-	Method string `yaml:"method" for:"notify"`
-	// Body is a tree of map[string]any, []any, string, int64, uint64, float64, bool and nil whose strings are templates.
-	Body    any     `yaml:"body" for:"notify"`
-	Success Success `yaml:"success" for:"notify"`
-
-	// Topic is a template. Default: notify.DefaultTopic.
-	Topic string `yaml:"topic" for:"notify"`
-	// Labels are added to every alert.
-	Labels map[string]string `yaml:"labels" for:"notify"`
 }
 
 // Rate bounds requests. Both 0: the platform's documented limits.
@@ -184,18 +158,6 @@ type TLS struct {
 	ServerName string `yaml:"serverName"`
 	// InsecureSkipVerify turns the check of the certificate off.
 	InsecureSkipVerify bool `yaml:"insecureSkipVerify"`
-}
-
-// Batch bounds one request. Defaults: 100 incidents, 256Ki.
-type Batch struct {
-	Max      int   `yaml:"max"`
-	MaxBytes int64 `yaml:"maxBytes" as:"size"`
-}
-
-// Success is what an answer must show to count as delivered. Default: any 2xx.
-type Success struct {
-	Status []int          `yaml:"status"`
-	JSON   map[string]any `yaml:"json"`
 }
 
 // Default returns the configuration of a file that names no key: all defaults, and no receiver, without which Parse
@@ -230,15 +192,8 @@ func Default() *Config {
 	}
 }
 
-// DefaultReceiver returns a receiver with all defaults but those that its type decides (Fold). Its delivery is that of c.Notify.
-func (c *Config) DefaultReceiver() Receiver {
-	return Receiver{
-		Delivery: c.Notify,
-		Batch:    Batch{Max: notify.DefaultBatchMax, MaxBytes: notify.DefaultBatchBytes},
-		Method:   "POST",
-		Topic:    notify.DefaultTopic,
-	}
-}
+// DefaultReceiver returns a receiver with all defaults but those that its type decides (Settings, Fold). Its delivery is that of c.Notify.
+func (c *Config) DefaultReceiver() Receiver { return Receiver{Delivery: c.Notify} }
 
 // Socket returns the path of the socket that the status and spool commands ask at.
 func (c *Config) Socket() string {
@@ -254,40 +209,6 @@ func (c *Config) Location() *time.Location {
 		return time.Local
 	}
 	return c.location
-}
-
-// Notify returns the receiver as package notify takes it, with the settings of c that are the same for all receivers. Logger,
-// DialContext and Output are for the caller to set.
-func (r *Receiver) Notify(c *Config) notify.Config {
-	return notify.Config{
-		Name:               r.Name,
-		Type:               r.Type,
-		URL:                r.URL,
-		Secret:             r.Secret,
-		Mention:            r.Mention,
-		CAFile:             r.TLS.CAFile,
-		CertFile:           r.TLS.CertFile,
-		KeyFile:            r.TLS.KeyFile,
-		ServerName:         r.TLS.ServerName,
-		InsecureSkipVerify: r.TLS.InsecureSkipVerify,
-		Proxy:              r.Proxy,
-		Token:              r.Token,
-		ChatID:             r.ChatID,
-		Header:             r.Headers,
-		Gzip:               r.Gzip,
-		BatchMax:           r.Batch.Max,
-		BatchBytes:         r.Batch.MaxBytes,
-		Method:             r.Method,
-		Body:               r.Body,
-		SuccessStatus:      r.Success.Status,
-		SuccessJSON:        r.Success.JSON,
-		Topic:              r.Topic,
-		Labels:             r.Labels,
-		Cluster:            c.Cluster,
-		Location:           c.Location(),
-		Language:           c.Language,
-		KeyExchange:        c.Link.KeyExchange,
-	}
 }
 
 // defaultFold is how a type of receiver folds unless told otherwise: people want incidents, archives want every event.

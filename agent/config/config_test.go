@@ -20,6 +20,9 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/filter"
 	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/notify/feishu"
+	"github.com/edge-eventer/edge-eventer/notify/stdout"
+	"github.com/edge-eventer/edge-eventer/notify/webhook"
 )
 
 var update = flag.Bool("update", false, "write the expected texts of testdata/bad anew")
@@ -242,7 +245,7 @@ func TestReferenceStatesTheDefaults(t *testing.T) {
 			want.Cluster = hostName(t)
 			receiver := want.DefaultReceiver()
 			receiver.Name, receiver.Type, receiver.Fold = "ops", "feishu", "incident"
-			receiver.URL = notify.SecretFile("/etc/edge-eventer/feishu-url")
+			receiver.Settings = &feishu.Config{URL: notify.SecretFile("/etc/edge-eventer/feishu-url")}
 			want.Receivers = []config.Receiver{receiver}
 			if diff := cmp.Diff(want, load(t, path), ignoreCompiled, compareSecrets); diff != "" {
 				t.Errorf("(-Default() +%s):\n%s", path, diff)
@@ -330,10 +333,11 @@ func TestEveryValueArrives(t *testing.T) {
 
 	ops := want.DefaultReceiver()
 	ops.Name, ops.Type, ops.Fold = "ops.team_1", "feishu", "incident"
-	ops.URL = notify.SecretValue("https://open.feishu.cn/open-apis/bot/v2/hook/" + secret)
-	ops.Secret = notify.SecretFile("/etc/edge-eventer/feishu-secret")
+	ops.Settings = &feishu.Config{
+		URL:    notify.SecretValue("https://open.feishu.cn/open-apis/bot/v2/hook/" + secret),
+		Secret: notify.SecretFile("/etc/edge-eventer/feishu-secret"), Mention: []string{"all"},
+	}
 	ops.Match = []filter.Match{{Namespace: "shop|bar"}, {Kind: "Node"}}
-	ops.Mention = []string{"all"}
 	ops.Rate.PerMinute = 60
 	ops.GroupWait, ops.RepeatInterval = 0, 24*time.Hour
 	ops.TLS = config.TLS{CAFile: "/etc/ssl/own.pem", CertFile: "/etc/ssl/site.crt", KeyFile: "/etc/ssl/site.key", ServerName: "alerts.example"}
@@ -341,31 +345,34 @@ func TestEveryValueArrives(t *testing.T) {
 
 	archive := want.DefaultReceiver()
 	archive.Name, archive.Type, archive.Fold = "archive", "webhook", "event"
-	archive.URL = notify.SecretValue("https://example.org/hook")
-	archive.Headers = map[string]notify.Secret{
-		"Authorization": notify.SecretValue("Bearer " + secret),
-		"X-Key":         notify.SecretFile("/etc/edge-eventer/key"),
-		"X-Number":      notify.SecretValue("7"),
+	archive.Settings = &webhook.Config{
+		URL: notify.SecretValue("https://example.org/hook"),
+		Headers: map[string]notify.Secret{
+			"Authorization": notify.SecretValue("Bearer " + secret),
+			"X-Key":         notify.SecretFile("/etc/edge-eventer/key"),
+			"X-Number":      notify.SecretValue("7"),
+		},
+		Gzip: true, Batch: notify.Batch{Max: 50, MaxBytes: 64_000}, Method: "PUT",
+		Success: webhook.Success{Status: []int{200, 202}, JSON: map[string]any{"errcode": int64(0), "data.ok": true}},
 	}
-	archive.Gzip = true
-	archive.Batch = config.Batch{Max: 50, MaxBytes: 64_000}
-	archive.Method = "PUT"
-	archive.Success = config.Success{Status: []int{200, 202}, JSON: map[string]any{"errcode": int64(0), "data.ok": true}}
 
 	lark := want.DefaultReceiver()
 	lark.Name, lark.Type, lark.Fold = "lark", "webhook", "incident"
-	lark.URL = notify.SecretValue("https://example.org/hook")
-	lark.Body = map[string]any{
-		"msg_type": "text",
-		"content":  map[string]any{"text": "{{ .Reason }}: {{ .Message }}"},
-		"numbers":  []any{int64(1), -2.5, int64(16), uint64(1<<64 - 1)},
-		"on":       true,
-		"none":     nil,
-		"date":     "2026-01-02",
+	lark.Settings = &webhook.Config{
+		URL: notify.SecretValue("https://example.org/hook"), Batch: notify.DefaultBatch(), Method: "POST",
+		Body: map[string]any{
+			"msg_type": "text",
+			"content":  map[string]any{"text": "{{ .Reason }}: {{ .Message }}"},
+			"numbers":  []any{int64(1), -2.5, int64(16), uint64(1<<64 - 1)},
+			"on":       true,
+			"none":     nil,
+			"date":     "2026-01-02",
+		},
 	}
 
 	terminal := want.DefaultReceiver()
 	terminal.Name, terminal.Type, terminal.Fold = "terminal", "stdout", "incident"
+	terminal.Settings = &stdout.Config{}
 
 	want.Receivers = []config.Receiver{ops, archive, lark, terminal}
 	if diff := cmp.Diff(want, c, ignoreCompiled, compareSecrets); diff != "" {
@@ -376,24 +383,27 @@ func TestEveryValueArrives(t *testing.T) {
 	}
 }
 
-func TestReceiverBecomesASettingOfNotify(t *testing.T) {
+func TestReceiverHasTheSettingsOfItsTypeAndWhatAllHave(t *testing.T) {
 	c := load(t, "testdata/good/full.yaml")
-	got := c.Receivers[0].Notify(c)
-	want := notify.Config{
-		Name: "ops.team_1", Type: "feishu",
+	settings := &feishu.Config{
 		URL:    notify.SecretValue("https://open.feishu.cn/open-apis/bot/v2/hook/" + secret),
 		Secret: notify.SecretFile("/etc/edge-eventer/feishu-secret"), Mention: []string{"all"},
-		CAFile: "/etc/ssl/own.pem", CertFile: "/etc/ssl/site.crt", KeyFile: "/etc/ssl/site.key", ServerName: "alerts.example", Proxy: "http://10.0.0.1:3128",
-		BatchMax: 100, BatchBytes: 256 << 10, Method: "POST", Topic: notify.DefaultTopic,
-		Cluster: "ship-7", Location: c.Location(), Language: "zh", KeyExchange: "hybrid",
 	}
-	if diff := cmp.Diff(want, got, compareSecrets, cmp.Comparer(func(a, b *time.Location) bool { return a.String() == b.String() })); diff != "" {
+	if diff := cmp.Diff(notify.Settings(settings), c.Receivers[0].Settings, compareSecrets); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	want := notify.Common{
+		Name:  "ops.team_1",
+		TLS:   notify.TLS{CAFile: "/etc/ssl/own.pem", CertFile: "/etc/ssl/site.crt", KeyFile: "/etc/ssl/site.key", ServerName: "alerts.example"},
+		Proxy: "http://10.0.0.1:3128", Cluster: "ship-7", Location: c.Location(), Language: "zh", KeyExchange: "hybrid",
+	}
+	if diff := cmp.Diff(want, c.Receivers[0].Common(c), cmp.Comparer(func(a, b *time.Location) bool { return a.String() == b.String() })); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	for i := range c.Receivers {
-		r, err := notify.New(c.Receivers[i].Notify(c))
+		r, err := c.Receivers[i].New(c.Receivers[i].Common(c))
 		if err != nil {
-			t.Errorf("notify.New: %v", err)
+			t.Errorf("New: %v", err)
 			continue
 		}
 		r.Close()
@@ -426,15 +436,15 @@ receivers:
     headers: {X-Key: "$NAME ${NAME}"}
     body: {text: "${NAME}"}
 `)
-	r := c.Receivers[0]
-	if got, _ := r.URL.Read(); got != "https://hunter2.example.org/hunter2?price=$5" {
+	hook := c.Receivers[0].Settings.(*webhook.Config)
+	if got, _ := hook.URL.Read(); got != "https://hunter2.example.org/hunter2?price=$5" {
 		t.Errorf("url is %s", got)
 	}
-	if got, _ := r.Headers["X-Key"].Read(); got != "$NAME hunter2" {
+	if got, _ := hook.Headers["X-Key"].Read(); got != "$NAME hunter2" {
 		t.Errorf("header is %s", got)
 	}
-	if c.Cluster != "${NAME}" || r.Body.(map[string]any)["text"] != "${NAME}" {
-		t.Errorf("cluster is %s, body is %v", c.Cluster, r.Body)
+	if c.Cluster != "${NAME}" || hook.Body.(map[string]any)["text"] != "${NAME}" {
+		t.Errorf("cluster is %s, body is %v", c.Cluster, hook.Body)
 	}
 }
 
@@ -474,6 +484,7 @@ func TestKeyWithoutValueIsAsIfItWasNotThere(t *testing.T) {
 	want.Cluster = "shop"
 	r := want.DefaultReceiver()
 	r.Name, r.Type, r.Fold = "ops", "stdout", "incident"
+	r.Settings = &stdout.Config{}
 	want.Receivers = []config.Receiver{r}
 	if diff := cmp.Diff(want, c, ignoreCompiled, compareSecrets); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

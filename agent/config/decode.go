@@ -141,15 +141,14 @@ type field struct {
 	as    string
 }
 
-// fields lists the keys of a struct in their order. An inlined struct's keys are those of the outer one. A receiver whose type has
-// settings of its own takes those, and not the keys for:"notify".
+// fields lists the keys of a struct in their order. An inlined struct's keys are those of the outer one, and so are those of
+// a receiver's settings.
 func fields(v reflect.Value, add func(key string, f field)) {
 	receiver, isReceiver := v.Interface().(Receiver)
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		name, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 		switch {
-		case f.Tag.Get("for") == "notify" && isReceiver && receiver.Settings != nil:
 		case f.Type == reflect.TypeFor[notify.Settings]():
 			if isReceiver && receiver.Settings != nil {
 				fields(reflect.ValueOf(receiver.Settings).Elem(), add)
@@ -180,7 +179,7 @@ func (d *decoder) structure(n *yaml.Node, path string, v reflect.Value) {
 	values := make(map[string]*yaml.Node)
 	d.mapping(n, path, func(name string, keyNode, value *yaml.Node) {
 		if _, ok := known[name]; !ok {
-			d.addAt(keyNode.Line, join(path, name), "unknown key;%s allowed: %s", meant(name, allowed), strings.Join(allowed, ", "))
+			d.unknownKey(keyNode, value, join(path, name), v, allowed)
 			return
 		}
 		values[name] = value
@@ -207,6 +206,43 @@ func meant(word string, allowed []string) string {
 		return " did you mean " + near + "?"
 	}
 	return ""
+}
+
+// unknownKey says what is allowed in place of a key. A receiver may name a key of other types as long as its value says nothing: a file that
+// lists every key with its default is right for each type. Of a receiver whose type is unknown that is said, and nothing of its keys.
+func (d *decoder) unknownKey(keyNode, value *yaml.Node, path string, v reflect.Value, allowed []string) {
+	receiver, isReceiver := v.Interface().(Receiver)
+	types := typesWith(keyNode.Value)
+	switch {
+	case !isReceiver || len(types) == 0:
+		d.addAt(keyNode.Line, path, "unknown key;%s allowed: %s", meant(keyNode.Value, allowed), strings.Join(allowed, ", "))
+	case receiver.Settings == nil || isNull(value) || slices.ContainsFunc(types, func(t string) bool { return d.saysNothing(t, keyNode.Value, value) }):
+	default:
+		d.keys[path] = key{line: keyNode.Line}
+		d.note(path, "not used by type %s; only by type %s", receiver.Type, strings.Join(types, ", "))
+	}
+}
+
+// saysNothing reports whether the value of a key is what the type takes without it.
+func (d *decoder) saysNothing(receiverType, name string, value *yaml.Node) bool {
+	if strings.HasSuffix(name, "File") {
+		return value.Kind == yaml.ScalarNode && value.Value == ""
+	}
+	// Its mistakes are of no interest, and its keys are none of the file's.
+	scratch := &decoder{about: make(map[string]bool), keys: make(map[string]key), environment: d.environment, newReceiver: d.newReceiver}
+	plain, read := DefaultSettings(receiverType), DefaultSettings(receiverType)
+	fields(reflect.ValueOf(read).Elem(), func(known string, f field) {
+		switch {
+		case known != name || !f.value.IsValid():
+		case f.value.Type() == reflect.TypeFor[notify.Secret]():
+			if s, ok := scratch.secret(value, nil, name); ok {
+				f.value.Set(reflect.ValueOf(s))
+			}
+		default:
+			scratch.decode(value, name, f.value, f.as)
+		}
+	})
+	return len(scratch.mistakes) == 0 && reflect.DeepEqual(plain, read)
 }
 
 // mapping calls each for the keys of a mapping, of those that stand there twice only for the first.
@@ -241,7 +277,8 @@ func (d *decoder) list(n *yaml.Node, path string, v reflect.Value) {
 		element := reflect.New(v.Type().Elem()).Elem()
 		if element.Type() == reflect.TypeFor[Receiver]() {
 			element.Set(d.newReceiver())
-			if settings := settingsOf(typeOf(item)); settings != nil {
+			if settings := DefaultSettings(typeOf(item)); settings != nil {
+				element.FieldByName("Type").SetString(typeOf(item))
 				element.FieldByName("Settings").Set(reflect.ValueOf(settings))
 			}
 		}

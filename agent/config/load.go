@@ -15,8 +15,6 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
-
-	"github.com/edge-eventer/edge-eventer/notify"
 )
 
 // MaxFile bounds the text of a file: 32 receivers with templates have 40 KiB, and the YAML nodes of 1 MiB would not fit into the
@@ -64,13 +62,9 @@ func Examine(data []byte) (c *Config, notes []Mistake, err error) {
 	c, d := decodeText(data)
 	for i := range c.Receivers {
 		r, path := &c.Receivers[i], fmt.Sprintf("receivers[%d].", i)
-		for key, secret := range map[string]notify.Secret{"urlFile": r.URL, "secretFile": r.Secret, "tokenFile": r.Token} {
-			if secret.File() == "" {
-				continue
-			}
-			if _, err := os.Stat(secret.File()); errors.Is(err, fs.ErrNotExist) {
-				text := fmt.Sprintf("%s does not exist yet; until it does, nothing is delivered to this receiver", quoted(secret.File()))
-				d.notes = append(d.notes, Mistake{Line: d.line(path + key), Path: path + key, Text: text})
+		for key, file := range r.SecretFiles() {
+			if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+				d.note(path+key, "%s does not exist yet; until it does, nothing is delivered to this receiver", quoted(file))
 			}
 		}
 	}

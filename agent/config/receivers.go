@@ -2,41 +2,71 @@ package config
 
 import (
 	"maps"
+	"net/url"
+	"reflect"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/notify/alertmanager"
+	"github.com/edge-eventer/edge-eventer/notify/cloudevents"
+	"github.com/edge-eventer/edge-eventer/notify/dingtalk"
 	"github.com/edge-eventer/edge-eventer/notify/elasticsearch"
+	"github.com/edge-eventer/edge-eventer/notify/feishu"
 	"github.com/edge-eventer/edge-eventer/notify/influxdb"
 	"github.com/edge-eventer/edge-eventer/notify/kafka"
+	"github.com/edge-eventer/edge-eventer/notify/kafkarest"
 	"github.com/edge-eventer/edge-eventer/notify/otlp"
+	"github.com/edge-eventer/edge-eventer/notify/slack"
+	"github.com/edge-eventer/edge-eventer/notify/stdout"
+	"github.com/edge-eventer/edge-eventer/notify/telegram"
+	"github.com/edge-eventer/edge-eventer/notify/webhook"
+	"github.com/edge-eventer/edge-eventer/notify/wecom"
+	"github.com/edge-eventer/edge-eventer/notify/worktile"
 )
 
-// types are the types of receivers that have a package of their own, with the function that returns the settings of one that names
-// no key.
+// types is the only list of the types of receivers: the word of each, and the function that returns the settings of one that names no key.
 func types() map[string]func() notify.Settings {
 	return map[string]func() notify.Settings{
+		alertmanager.Type:  alertmanager.Defaults,
+		cloudevents.Type:   cloudevents.Defaults,
+		dingtalk.Type:      dingtalk.Defaults,
 		elasticsearch.Type: elasticsearch.Defaults,
+		feishu.Type:        feishu.Defaults,
 		influxdb.Type:      influxdb.Defaults,
 		kafka.Type:         kafka.Defaults,
+		kafkarest.Type:     kafkarest.Defaults,
 		otlp.Type:          otlp.Defaults,
+		slack.Type:         slack.Defaults,
+		stdout.Type:        stdout.Defaults,
+		telegram.Type:      telegram.Defaults,
+		webhook.Type:       webhook.Defaults,
+		wecom.Type:         wecom.Defaults,
+		worktile.Type:      worktile.Defaults,
 	}
 }
 
 // Types returns the names of all types of receivers, sorted.
-func Types() []string {
-	return slices.Sorted(func(yield func(string) bool) {
-		for _, name := range slices.Concat(notify.Types(), slices.Collect(maps.Keys(types()))) {
-			if !yield(name) {
-				return
+func Types() []string { return slices.Sorted(maps.Keys(types())) }
+
+// typesWith lists the types that have a key.
+func typesWith(key string) []string {
+	var with []string
+	for name, defaults := range types() {
+		fields(reflect.ValueOf(defaults()).Elem(), func(known string, _ field) {
+			if known == key {
+				with = append(with, name)
 			}
-		}
-	})
+		})
+	}
+	slices.Sort(with)
+	return with
 }
 
-// settingsOf returns the settings of a type that has its own, nil for any other.
-func settingsOf(name string) notify.Settings {
+// DefaultSettings returns the settings of a type that names no key, nil for a word that is no type.
+func DefaultSettings(name string) notify.Settings {
 	if defaults := types()[name]; defaults != nil {
 		return defaults()
 	}
@@ -73,12 +103,71 @@ func (r *Receiver) Common(c *Config) notify.Common {
 }
 
 // New returns the receiver that r describes, with what the caller has set in common. It opens no connection.
-func (r *Receiver) New(c *Config, common notify.Common) (notify.Receiver, error) {
-	if r.Settings != nil {
-		return r.Settings.New(common)
+func (r *Receiver) New(common notify.Common) (notify.Receiver, error) { return r.Settings.New(common) }
+
+// address returns the text of the receiver's URL, "" where it has none or a file holds it.
+func (r *Receiver) address() string {
+	f := reflect.ValueOf(r.Settings).Elem().FieldByName("URL")
+	if !f.IsValid() {
+		return ""
 	}
-	settings := r.Notify(c)
-	settings.Logger, settings.Output = common.Logger, common.Output
-	settings.DialContext, settings.Doubt = common.DialContext, common.Doubt
-	return notify.New(settings)
+	secret, ok := f.Interface().(notify.Secret)
+	if !ok || secret.File() != "" {
+		return ""
+	}
+	text, err := secret.Read()
+	if err != nil {
+		return ""
+	}
+	return text
+}
+
+// platformOf returns the type of receiver whose platform answers at an address, "" where none is known.
+func platformOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return map[string]string{
+		"open.feishu.cn": feishu.Type, "open.larksuite.com": feishu.Type, "oapi.dingtalk.com": dingtalk.Type, "qyapi.weixin.qq.com": wecom.Type,
+		"hooks.slack.com": slack.Type, "api.telegram.org": telegram.Type, "hook.worktile.com": worktile.Type,
+	}[strings.ToLower(u.Hostname())]
+}
+
+// SecretFiles returns the files that hold secrets of the receiver, by their keys: urlFile, headers.Authorization.
+func (r *Receiver) SecretFiles() map[string]string {
+	files := make(map[string]string)
+	if r.Settings == nil {
+		return files
+	}
+	nested := ""
+	var visit func(v reflect.Value)
+	visit = func(v reflect.Value) {
+		fields(v, func(name string, f field) {
+			if !f.value.IsValid() {
+				return
+			}
+			switch value := f.value.Interface().(type) {
+			case notify.Secret:
+				if value.File() != "" {
+					files[nested+name+"File"] = value.File()
+				}
+			case map[string]notify.Secret:
+				for header, secret := range value {
+					if secret.File() != "" {
+						files[nested+name+"."+header] = secret.File()
+					}
+				}
+			default:
+				if f.value.Kind() == reflect.Struct {
+					outer := nested
+					nested += name + "."
+					visit(f.value)
+					nested = outer
+				}
+			}
+		})
+	}
+	visit(reflect.ValueOf(r.Settings).Elem())
+	return files
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/notify/record"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
@@ -72,11 +73,11 @@ type Incident struct {
 type Event struct{ notify.Event }
 
 // MarshalJSON writes the object.
-func (e Event) MarshalJSON() ([]byte, error) { return notify.EventObject(&e.Event) }
+func (e Event) MarshalJSON() ([]byte, error) { return record.EventObject(&e.Event) }
 
 // UnmarshalJSON reads the object.
 func (e *Event) UnmarshalJSON(data []byte) (err error) {
-	e.Event, err = notify.ParseObject(data)
+	e.Event, err = record.ParseObject(data)
 	return err
 }
 

@@ -17,6 +17,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/control"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/notify"
@@ -401,12 +402,15 @@ func TestShownEntryIsAnObjectOfCoreV1ThatRenderTakes(t *testing.T) {
 // encoding/json refuses, and a message may show a time in a zone that is hours ahead or behind.
 func TestATimeBeyondYear9999IsRenderedByEveryReceiver(t *testing.T) {
 	var receivers []string
-	for _, kind := range notify.Types() {
+	for _, kind := range config.Types() {
 		if kind == "stdout" {
 			receivers = append(receivers, "{name: stdout, type: stdout}")
 			continue
 		}
-		more := map[string]string{"telegram": "token: '1:a', chatId: '2'"}[kind]
+		more := map[string]string{
+			"telegram": "token: '1:a', chatId: '2'", "kafka": "brokers: ['127.0.0.1:1'], plaintext: true",
+			"influxdb": "url: 'http://127.0.0.1:1', api: '1', database: events",
+		}[kind]
 		if more == "" {
 			more = "url: 'http://127.0.0.1:1/hook'"
 		}

@@ -106,7 +106,7 @@ func eventsIn(data []byte) ([]notify.Event, error) {
 func renderEvent(c *config.Config, r *config.Receiver, event *notify.Event, form notify.Form, out io.Writer) error {
 	common := r.Common(c)
 	common.Version = version
-	receiver, err := r.New(c, common)
+	receiver, err := r.New(common)
 	if err != nil {
 		return err
 	}

@@ -64,12 +64,12 @@ func noReceiver(c *config.Config, name string, s streams) int {
 func sendSample(ctx context.Context, c *config.Config, r *config.Receiver, s streams) error {
 	common := r.Common(c)
 	common.Version, common.Output = version, s.out
-	receiver, err := r.New(c, common)
+	receiver, err := r.New(common)
 	if err != nil {
 		return err
 	}
 	defer receiver.Close()
-	request, err := receiver.Render(notify.Sample(notify.Config{Cluster: c.Cluster}, time.Now()), notify.Full)
+	request, err := receiver.Render(notify.Sample(c.Cluster, time.Now()), notify.Full)
 	if err != nil {
 		return err
 	}

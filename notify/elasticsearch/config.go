@@ -25,29 +25,23 @@ type Config struct {
 	// Headers are added to each request.
 	Headers map[string]notify.Secret `yaml:"headers"`
 	// Gzip compresses the bodies. Default: true.
-	Gzip  bool  `yaml:"gzip"`
-	Batch Batch `yaml:"batch"`
-}
-
-// Batch bounds one request. Defaults: 100 incidents, 256Ki.
-type Batch struct {
-	Max      int   `yaml:"max"`
-	MaxBytes int64 `yaml:"maxBytes" as:"size"`
+	Gzip  bool         `yaml:"gzip"`
+	Batch notify.Batch `yaml:"batch"`
 }
 
 // Defaults returns the settings of a receiver that names no key.
 func Defaults() notify.Settings {
 	return &Config{
 		Index: "edge-eventer", Gzip: true,
-		Batch: Batch{Max: notify.DefaultBatchMax, MaxBytes: notify.DefaultBatchBytes},
+		Batch: notify.DefaultBatch(),
 	}
 }
 
 // Check adds every mistake.
 func (c *Config) Check(add notify.AddMistake) {
 	notify.CheckURL(c.URL, add)
-	notify.CheckHeaders(Type, c.Headers, add)
-	notify.CheckBatch(c.Batch.Max, c.Batch.MaxBytes, add)
+	notify.CheckHeaders(Type, c.Headers, add, "Content-Type")
+	c.Batch.Check(add)
 	if c.Batch.Max > maxBatch {
 		add("batch.max", "must be at most %d: the verdict on each document must fit into an answer of 64 KiB", maxBatch)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/notify/untrusted"
 )
 
 // maxText bounds every text but the message: a name has at most 253 bytes.
@@ -48,7 +49,7 @@ type document struct {
 func (r *receiver) encode(in *notify.Incident, limit int) []byte {
 	text := min(limit, len(in.Message)+1)
 	for {
-		pair := lines(notify.Text(in.ID, maxText), r.document(in, text))
+		pair := lines(untrusted.Raw(in.ID, maxText), r.document(in, text))
 		if len(pair) <= limit || text == 0 {
 			return pair
 		}
@@ -59,9 +60,9 @@ func (r *receiver) encode(in *notify.Incident, limit int) []byte {
 
 func (r *receiver) document(in *notify.Incident, textLimit int) *document {
 	e := &in.Event
-	short := func(text string) string { return notify.Text(text, maxText) }
+	short := func(text string) string { return untrusted.Raw(text, maxText) }
 	d := &document{
-		Timestamp: in.LastSeen.UTC(), Message: notify.Text(e.Message, textLimit),
+		Timestamp: in.LastSeen.UTC(), Message: untrusted.Raw(e.Message, textLimit),
 		Cluster: r.common.Cluster, Labels: r.common.Labels, ID: short(in.ID), Severity: string(in.Severity),
 		Reason: short(e.Reason), Type: short(e.Type), Namespace: short(e.InvolvedObject.Namespace),
 		Kind: short(e.InvolvedObject.Kind), Name: short(e.InvolvedObject.Name), Workload: short(in.Workload),
@@ -81,7 +82,7 @@ func (r *receiver) encodeLoss(l *notify.Loss, now time.Time) []byte {
 	return lines(id, &document{
 		Timestamp: now.UTC(), Message: notify.LossText(l), Cluster: r.common.Cluster, Labels: r.common.Labels,
 		ID: id, Severity: string(notify.Warning), Reason: "EventsLost", Own: true, FirstSeen: l.Since.UTC(),
-		Lost: &l.Events, Cause: notify.Text(l.Cause, maxText),
+		Lost: &l.Events, Cause: untrusted.Raw(l.Cause, maxText),
 	})
 }
 

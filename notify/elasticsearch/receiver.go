@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/notify/untrusted"
 )
 
 // contentType must be exactly this: VictoriaLogs answers 200 to others and stores nothing.
@@ -140,13 +141,13 @@ type itemVerdict struct {
 
 // verdict judges each item. documents counts those of the request, of which the first ones are its incidents.
 func (r *receiver) verdict(a *notify.Answer, incidents, documents int) error {
-	if err := a.Broken(); err != nil {
-		return err
+	if a.Broken != nil {
+		return a.Broken
 	}
 	var judged reply
-	err := json.Unmarshal(a.Body(), &judged)
+	err := json.Unmarshal(a.Body, &judged)
 	switch {
-	case a.Status() != http.StatusOK:
+	case a.Status != http.StatusOK:
 		return wholeRefused(a, &judged)
 	case err != nil || judged.Errors == nil:
 		return a.Foreign("Elasticsearch")
@@ -173,14 +174,14 @@ func wholeRefused(a *notify.Answer, r *reply) error {
 	}
 	// An error is an object, or a text.
 	_ = json.Unmarshal(r.Error, &reason)
-	text := notify.Quoted(reason.Reason)
-	switch s := a.Status(); {
+	text := untrusted.Quoted(reason.Reason)
+	switch s := a.Status; {
 	case s == http.StatusBadRequest && reason.Type != "":
-		return a.Fail(notify.BadPayload, notify.Line(reason.Type, 64), "Elasticsearch refused the request: %s", text)
+		return a.Fail(notify.BadPayload, untrusted.Line(reason.Type, 64), "Elasticsearch refused the request: %s", text)
 	case (s == http.StatusUnauthorized || s == http.StatusForbidden || s == http.StatusNotFound) && len(r.Error) > 0:
-		return a.Fail(notify.BadTarget, notify.Line(reason.Type, 64), "Elasticsearch refuses every document: %s", text)
+		return a.Fail(notify.BadTarget, untrusted.Line(reason.Type, 64), "Elasticsearch refuses every document: %s", text)
 	}
-	if a.Status() == http.StatusRequestEntityTooLarge {
+	if a.Status == http.StatusRequestEntityTooLarge {
 		// Refused before it was read, without a word.
 		return a.ByStatus("Elasticsearch")
 	}
@@ -219,11 +220,11 @@ func judge(a *notify.Answer, items []map[string]itemVerdict, incidents int) erro
 	if count == 0 {
 		return nil
 	}
-	code := notify.Line(first.Error.Type, 64)
+	code := untrusted.Line(first.Error.Type, 64)
 	if code == "" {
 		code = strconv.Itoa(first.Status)
 	}
-	e := a.Fail(outcome, code, "%d of %d documents were not stored: %s", count, len(items), notify.Quoted(first.Error.Reason))
+	e := a.Fail(outcome, code, "%d of %d documents were not stored: %s", count, len(items), untrusted.Quoted(first.Error.Reason))
 	if len(refused) < incidents {
 		e.Refused, e.Outcomes = refused, outcomes
 	}

@@ -29,7 +29,7 @@ func start(t *testing.T) (*notifytest.Elasticsearch, notify.Receiver) {
 }
 
 func message(n int) *notify.Message {
-	m := notify.Sample(notify.Config{Cluster: "shop-1"}, time.Now())
+	m := notify.Sample("shop-1", time.Now())
 	in := m.Incidents[0]
 	m.Incidents = nil
 	for i := range n {

@@ -32,29 +32,23 @@ type Config struct {
 	NumbersOnly bool                     `yaml:"numbersOnly"`
 	Headers     map[string]notify.Secret `yaml:"headers"`
 	// Gzip compresses the bodies. Default: true.
-	Gzip  bool  `yaml:"gzip"`
-	Batch Batch `yaml:"batch"`
-}
-
-// Batch bounds one request. Defaults: 100 incidents, 256Ki.
-type Batch struct {
-	Max      int   `yaml:"max"`
-	MaxBytes int64 `yaml:"maxBytes" as:"size"`
+	Gzip  bool         `yaml:"gzip"`
+	Batch notify.Batch `yaml:"batch"`
 }
 
 // Defaults returns the settings of a receiver that names no key.
 func Defaults() notify.Settings {
 	return &Config{
 		API: "2", Measurement: "kubernetes_events", Gzip: true,
-		Batch: Batch{Max: notify.DefaultBatchMax, MaxBytes: notify.DefaultBatchBytes},
+		Batch: notify.DefaultBatch(),
 	}
 }
 
 // Check adds every mistake.
 func (c *Config) Check(add notify.AddMistake) {
 	notify.CheckURL(c.URL, add)
-	notify.CheckHeaders(Type, c.Headers, add)
-	notify.CheckBatch(c.Batch.Max, c.Batch.MaxBytes, add)
+	notify.CheckHeaders(Type, c.Headers, add, "Content-Type")
+	c.Batch.Check(add)
 	if !slices.Contains([]string{"1", "2", "3"}, c.API) {
 		add("api", "%q is unknown; allowed: 1, 2, 3", c.API)
 		return

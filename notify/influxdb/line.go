@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/notify/untrusted"
 )
 
 const (
@@ -31,10 +32,10 @@ func (r *receiver) point(in *notify.Incident, textLimit int) []byte {
 			{"uid", e.UID}, {"id", in.ID},
 		} {
 			if f.text != "" {
-				b = appendText(append(b, ','), f.key, notify.Line(f.text, 512))
+				b = appendText(append(b, ','), f.key, untrusted.Line(f.text, 512))
 			}
 		}
-		b = appendText(append(b, ','), "message", notify.Line(e.Message, min(textLimit, maxField)))
+		b = appendText(append(b, ','), "message", untrusted.Line(e.Message, min(textLimit, maxField)))
 	}
 	return appendTime(b, in.LastSeen, in.ID)
 }
@@ -68,7 +69,7 @@ func (r *receiver) head(b []byte, severity, namespace, kind, reason string) []by
 // appendTag writes a tag; an empty value may not stand in a line and is left out.
 func appendTag(b []byte, key, value string) []byte {
 	// A backslash has no escape in a tag, and before an escaped character or at the end it would take that one's: it becomes a slash.
-	value = strings.ReplaceAll(notify.Line(value, maxTag), `\`, "/")
+	value = strings.ReplaceAll(untrusted.Line(value, maxTag), `\`, "/")
 	if value == "" {
 		return b
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/notify/untrusted"
 )
 
 type receiver struct {
@@ -147,26 +148,26 @@ func (r *receiver) authorized(text string) (notify.Target, error) {
 
 // verdict judges the answer. A yes is 204 and nothing else: a portal answers 200.
 func (r *receiver) verdict(a *notify.Answer) error {
-	if err := a.Broken(); err != nil {
-		return err
+	if a.Broken != nil {
+		return a.Broken
 	}
 	var reply struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
 		Error   string `json:"error"`
 	}
-	isReply := json.Unmarshal(a.Body(), &reply) == nil && (reply.Message != "" || reply.Error != "") || a.Header().Get("X-Influxdb-Version") != ""
-	text := notify.Quoted(strings.Join(slices.DeleteFunc([]string{reply.Error, reply.Message}, func(s string) bool { return s == "" }), ": "))
-	switch s := a.Status(); {
+	isReply := json.Unmarshal(a.Body, &reply) == nil && (reply.Message != "" || reply.Error != "") || a.Header.Get("X-Influxdb-Version") != ""
+	text := untrusted.Quoted(strings.Join(slices.DeleteFunc([]string{reply.Error, reply.Message}, func(s string) bool { return s == "" }), ": "))
+	switch s := a.Status; {
 	case s == http.StatusNoContent:
 		return nil
 	case s/100 == 2, !isReply && s/100 == 4 && s != http.StatusTooManyRequests && s != http.StatusRequestEntityTooLarge:
 		return a.Foreign("InfluxDB")
 	case s == http.StatusBadRequest, s == http.StatusUnprocessableEntity && r.config.API != "3":
 		// The others of the batch may be stored. They are sent again one by one, and overwrite themselves.
-		return a.Fail(notify.BadPayload, notify.Line(reply.Code, 64), "InfluxDB refused points: %s", text)
+		return a.Fail(notify.BadPayload, untrusted.Line(reply.Code, 64), "InfluxDB refused points: %s", text)
 	case s == http.StatusUnprocessableEntity, s == http.StatusUnauthorized, s == http.StatusForbidden, s == http.StatusNotFound:
-		return a.Fail(notify.BadTarget, notify.Line(reply.Code, 64), "InfluxDB refuses every point: %s", text)
+		return a.Fail(notify.BadTarget, untrusted.Line(reply.Code, 64), "InfluxDB refuses every point: %s", text)
 	}
 	return a.ByStatus("InfluxDB")
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/influxdb"
 	"github.com/edge-eventer/edge-eventer/notify/notifytest"
+	"github.com/edge-eventer/edge-eventer/notify/untrusted"
 )
 
 func receiver(t testing.TB, api, url string, change func(*influxdb.Config)) notify.Receiver {
@@ -34,7 +35,7 @@ func receiver(t testing.TB, api, url string, change func(*influxdb.Config)) noti
 }
 
 func sample(id, pod string, at time.Time) notify.Incident {
-	in := notify.Sample(notify.Config{Cluster: "shop-1"}, at).Incidents[0]
+	in := notify.Sample("shop-1", at).Incidents[0]
 	in.ID, in.InvolvedObject.Name, in.LastSeen = id, pod, at
 	return in
 }
@@ -136,10 +137,10 @@ func FuzzLine(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%v in %q", err, lines[0])
 		}
-		if got := p.Fields["message"]; got != notify.Line(text, 32<<10) {
+		if got := p.Fields["message"]; got != untrusted.Line(text, 32<<10) {
 			t.Errorf("message %q of %q", got, text)
 		}
-		if got, want := p.Tags["reason"], strings.ReplaceAll(notify.Line(reason, 128), `\`, "/"); got != want {
+		if got, want := p.Tags["reason"], strings.ReplaceAll(untrusted.Line(reason, 128), `\`, "/"); got != want {
 			t.Errorf("reason %q, want %q", got, want)
 		}
 	})

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/notify/record"
+	"github.com/edge-eventer/edge-eventer/notify/template"
 )
 
 // Type is the word of the configuration.
@@ -34,9 +36,9 @@ type Config struct {
 	Plaintext bool `yaml:"plaintext"`
 	// Compression is none, gzip, snappy, lz4 or zstd. Default: gzip.
 	Compression string `yaml:"compression"`
-	// Format is one of notify.Formats. Default: edge-eventer.
-	Format string `yaml:"format"`
-	Batch  Batch  `yaml:"batch"`
+	// Format is one of record.Formats. Default: edge-eventer.
+	Format string       `yaml:"format"`
+	Batch  notify.Batch `yaml:"batch"`
 }
 
 // SASL is how the agent signs in. Empty: it does not.
@@ -47,18 +49,12 @@ type SASL struct {
 	Password  notify.Secret `yaml:"password"`
 }
 
-// Batch bounds one request. Defaults: 100 incidents, 256Ki, 1000 and 1Mi at most.
-type Batch struct {
-	Max      int   `yaml:"max"`
-	MaxBytes int64 `yaml:"maxBytes" as:"size"`
-}
-
 // Defaults returns the settings of a receiver that names no key.
 func Defaults() notify.Settings {
 	return &Config{
 		Topic: notify.DefaultTopic, Key: "{{ .InvolvedObject.Namespace }}/{{ .InvolvedObject.Kind }}/{{ .Workload }}",
-		Compression: "gzip", Format: notify.FormatEdgeEventer,
-		Batch: Batch{Max: notify.DefaultBatchMax, MaxBytes: notify.DefaultBatchBytes},
+		Compression: "gzip", Format: record.FormatEdgeEventer,
+		Batch: notify.DefaultBatch(),
 	}
 }
 
@@ -72,8 +68,8 @@ func (c *Config) Check(add notify.AddMistake) {
 			add(fmt.Sprintf("brokers[%d]", i), "must be host:port, such as kafka.example:9093")
 		}
 	}
-	notify.CheckTemplate("topic", c.Topic, add)
-	notify.CheckTemplate("key", c.Key, add)
+	template.CheckText("topic", c.Topic, add)
+	template.CheckText("key", c.Key, add)
 	if len(c.Headers) > maxHeaders {
 		add("headers", "at most %d", maxHeaders)
 	}
@@ -85,8 +81,8 @@ func (c *Config) Check(add notify.AddMistake) {
 	if !slices.Contains([]string{"none", "gzip", "snappy", "lz4", "zstd"}, c.Compression) {
 		add("compression", "%q is unknown; allowed: none, gzip, snappy, lz4, zstd", c.Compression)
 	}
-	notify.CheckFormat(c.Format, add)
-	notify.CheckBatch(c.Batch.Max, c.Batch.MaxBytes, add)
+	record.CheckFormat(c.Format, add)
+	c.Batch.Check(add)
 	c.SASL.check(add)
 }
 

@@ -28,6 +28,7 @@ import (
 
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/kafka"
+	"github.com/edge-eventer/edge-eventer/notify/record"
 )
 
 const produceKey = 0
@@ -60,7 +61,7 @@ func receiver(t *testing.T, c *kfake.Cluster, change func(*kafka.Config), common
 }
 
 func message(namespace string, n int) *notify.Message {
-	m := notify.Sample(notify.Config{Cluster: "shop-1"}, time.Now())
+	m := notify.Sample("shop-1", time.Now())
 	in := m.Incidents[0]
 	m.Incidents = nil
 	for i := range n {
@@ -113,7 +114,7 @@ func consume(t *testing.T, c *kfake.Cluster, topic string, n int, options ...kgo
 }
 
 func TestEveryFormatReadsOnForItsConsumers(t *testing.T) {
-	for _, format := range notify.Formats() {
+	for _, format := range record.Formats() {
 		t.Run(format, func(t *testing.T) {
 			c := cluster(t)
 			r := receiver(t, c, func(s *kafka.Config) { s.Format, s.Headers = format, map[string]string{"team": "shops"} }, notify.Common{})
@@ -121,41 +122,41 @@ func TestEveryFormatReadsOnForItsConsumers(t *testing.T) {
 			if err := send(t, r, m, time.Minute); err != nil {
 				t.Fatal(err)
 			}
-			for _, record := range consume(t, c, "events-shop", 3) {
+			for _, got := range consume(t, c, "events-shop", 3) {
 				var v map[string]any
-				if err := json.Unmarshal(record.Value, &v); err != nil {
+				if err := json.Unmarshal(got.Value, &v); err != nil {
 					t.Fatal(err)
 				}
-				checkFormat(t, format, v, record)
-				if header(record, "team") != "shops" || header(record, "cluster") != "shop-1" || !strings.HasPrefix(header(record, "edge-eventer-id"), "incident-") {
-					t.Errorf("headers %v", record.Headers)
+				checkFormat(t, format, v, got)
+				if header(got, "team") != "shops" || header(got, "cluster") != "shop-1" || !strings.HasPrefix(header(got, "edge-eventer-id"), "incident-") {
+					t.Errorf("headers %v", got.Headers)
 				}
-				if string(record.Key) != "shop/Pod/edge-eventer-test" {
-					t.Errorf("key %q", record.Key)
+				if string(got.Key) != "shop/Pod/edge-eventer-test" {
+					t.Errorf("key %q", got.Key)
 				}
 			}
 		})
 	}
 }
 
-func checkFormat(t *testing.T, format string, v map[string]any, record *kgo.Record) {
+func checkFormat(t *testing.T, format string, v map[string]any, got *kgo.Record) {
 	t.Helper()
 	event := v
 	switch format {
-	case notify.FormatEdgeEventer:
+	case record.FormatEdgeEventer:
 		event, _ = v["event"].(map[string]any)
-	case notify.FormatCloudEvents:
+	case record.FormatCloudEvents:
 		data, _ := v["data"].(map[string]any)
 		event, _ = data["event"].(map[string]any)
-		if v["specversion"] != "1.0" || !strings.HasPrefix(header(record, "content-type"), "application/cloudevents+json") {
-			t.Errorf("no structured CloudEvent: %v, %v", v, record.Headers)
+		if v["specversion"] != "1.0" || !strings.HasPrefix(header(got, "content-type"), "application/cloudevents+json") {
+			t.Errorf("no structured CloudEvent: %v, %v", v, got.Headers)
 		}
-	case notify.FormatCloudEventsBinary:
+	case record.FormatCloudEventsBinary:
 		event, _ = v["event"].(map[string]any)
-		if header(record, "ce_specversion") != "1.0" || header(record, "ce_id") == "" || header(record, "content-type") != "application/json" {
-			t.Errorf("no binary CloudEvent: %v", record.Headers)
+		if header(got, "ce_specversion") != "1.0" || header(got, "ce_id") == "" || header(got, "content-type") != "application/json" {
+			t.Errorf("no binary CloudEvent: %v", got.Headers)
 		}
-	case notify.FormatKubeEventer:
+	case record.FormatKubeEventer:
 		// As the Python scripts that read this topic do.
 		text, _ := v["EventValue"].(string)
 		if err := json.Unmarshal([]byte(text), &event); err != nil {
@@ -165,7 +166,7 @@ func checkFormat(t *testing.T, format string, v map[string]any, record *kgo.Reco
 		if tags["eventID"] == "" || tags["pod_name"] != "edge-eventer-test-7d9f8c6b5d-x2x4z" || tags["pod_id"] == "" || tags["hostname"] != "edge-eventer" || v["EventTimestamp"] == nil {
 			t.Errorf("tags %v", tags)
 		}
-	case notify.FormatEventrouter:
+	case record.FormatEventrouter:
 		event, _ = v["event"].(map[string]any)
 		if v["verb"] != "ADDED" {
 			t.Errorf("verb %v", v["verb"])

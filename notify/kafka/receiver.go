@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/notify/template"
 )
 
 // idleClose is how long a client without work is kept. The client refreshes its picture of the cluster by a new connection now and
@@ -17,7 +18,7 @@ const idleClose = time.Minute
 type receiver struct {
 	config     *Config
 	common     notify.Common
-	topic, key *notify.Template
+	topic, key *template.Text
 
 	mu sync.Mutex
 	// client is nil while there was no work for idleClose. idle closes it. mu guards both.
@@ -29,11 +30,11 @@ type receiver struct {
 
 // New returns the receiver.
 func (c *Config) New(common notify.Common) (notify.Receiver, error) {
-	topic, err := notify.ParseTemplate("topic", c.Topic, common)
+	topic, err := template.ParseText("topic", c.Topic, common)
 	if err != nil {
 		return nil, err
 	}
-	key, err := notify.ParseTemplate("key", c.Key, common)
+	key, err := template.ParseText("key", c.Key, common)
 	if err != nil {
 		return nil, err
 	}

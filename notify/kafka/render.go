@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/notify/record"
+	"github.com/edge-eventer/edge-eventer/notify/template"
+	"github.com/edge-eventer/edge-eventer/notify/untrusted"
 )
 
 // recordFrame is what a record takes beside its value, key and headers.
@@ -28,25 +31,25 @@ func (r *receiver) Render(m *notify.Message, _ notify.Form) (*notify.Request, er
 	size := 0
 	var losses []notify.Record
 	if len(m.Losses) > 0 {
-		record, err := r.lossRecord(m)
+		made, err := r.lossRecord(m)
 		if err != nil {
 			return nil, err
 		}
-		losses, size = []notify.Record{record}, sizeOf(&record)
+		losses, size = []notify.Record{made}, sizeOf(&made)
 	}
 	for i := range m.Incidents {
 		in := &m.Incidents[i]
 		if name, err := r.topicOf(in, m.Now); err != nil || name != topic {
 			continue
 		}
-		record, err := r.record(in, nil, m.Now)
+		made, err := r.record(in, nil, m.Now)
 		if err != nil && i == 0 {
 			return nil, err
 		}
-		if size += sizeOf(&record); len(request.Records) == r.config.Batch.Max || i > 0 && (err != nil || size > int(r.config.Batch.MaxBytes)) {
+		if size += sizeOf(&made); len(request.Records) == r.config.Batch.Max || i > 0 && (err != nil || size > int(r.config.Batch.MaxBytes)) {
 			break
 		}
-		request.Records = append(request.Records, record)
+		request.Records = append(request.Records, made)
 		request.Taken = append(request.Taken, i)
 	}
 	request.Incidents = len(request.Taken)
@@ -66,7 +69,7 @@ func (r *receiver) topicOf(in *notify.Incident, now time.Time) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return notify.KafkaTopic(topic), nil
+	return template.KafkaTopic(topic), nil
 }
 
 func (r *receiver) lossRecord(m *notify.Message) (notify.Record, error) {
@@ -92,17 +95,17 @@ func (r *receiver) record(in *notify.Incident, losses []notify.Loss, now time.Ti
 	if err != nil {
 		return notify.Record{}, err
 	}
-	record := notify.Record{Key: notify.Line(key, 512), Time: in.LastSeen}
+	made := notify.Record{Key: untrusted.Line(key, 512), Time: in.LastSeen}
 	for _, name := range slices.Sorted(maps.Keys(r.config.Headers)) {
-		record.Header = append(record.Header, notify.HeaderField{Name: name, Value: r.config.Headers[name]})
+		made.Header = append(made.Header, notify.HeaderField{Name: name, Value: r.config.Headers[name]})
 	}
-	record.Header = append(record.Header, notify.HeaderField{Name: "edge-eventer-id", Value: notify.Line(in.ID, 256)},
+	made.Header = append(made.Header, notify.HeaderField{Name: "edge-eventer-id", Value: untrusted.Line(in.ID, 256)},
 		notify.HeaderField{Name: "cluster", Value: r.common.Cluster})
 	for _, label := range slices.Sorted(maps.Keys(r.common.Labels)) {
-		record.Header = append(record.Header, notify.HeaderField{Name: label, Value: r.common.Labels[label]})
+		made.Header = append(made.Header, notify.HeaderField{Name: label, Value: r.common.Labels[label]})
 	}
-	encoded := r.common.Encode(r.config.Format, in, losses, int(r.config.Batch.MaxBytes)-sizeOf(&record)-1<<10)
-	record.Header = append(record.Header, encoded.Header...)
-	record.Value = encoded.Value
-	return record, nil
+	encoded := record.Encode(&r.common, r.config.Format, in, losses, int(r.config.Batch.MaxBytes)-sizeOf(&made)-1<<10)
+	made.Header = append(made.Header, encoded.Header...)
+	made.Value = encoded.Value
+	return made, nil
 }

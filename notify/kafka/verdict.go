@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/notify/untrusted"
 )
 
 // verdict sums up what became of the records of a request.
@@ -105,19 +106,19 @@ func rank(o notify.Outcome) int {
 // reason says what an operator can do. No text of the client's holds a password.
 func reason(ctx context.Context, err error) string {
 	broker, fromBroker := errors.AsType[*kerr.Error](err)
-	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	_, distrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	_, eof := errors.AsType[*kgo.ErrFirstReadEOF](err)
 	switch {
 	case fromBroker:
-		return broker.Message + ": " + notify.Quoted(broker.Description)
-	case untrusted:
+		return broker.Message + ": " + untrusted.Quoted(broker.Description)
+	case distrusted:
 		return "the broker's certificate is not trusted (a wrong clock, or tls.caFile is missing)"
 	case eof:
 		return "the broker closed the connection (sasl or TLS is missing, or the password is wrong)"
 	case ctx.Err() != nil:
 		return "no broker answered in time"
 	}
-	return notify.Quoted(err.Error())
+	return untrusted.Quoted(err.Error())
 }
 
 // outcomeOf judges the error of a record, and says whether it is for the topic: it does not exist, or is forbidden. What is not listed is

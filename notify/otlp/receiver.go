@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/notify/untrusted"
 )
 
 // contentType must be exactly this: receivers compare strings.
@@ -77,8 +78,8 @@ func (r *receiver) Render(m *notify.Message, _ notify.Form) (*notify.Request, er
 
 func (r *receiver) record(in *notify.Incident, m *notify.Message, textLimit int) *record {
 	e := &in.Event
-	short := func(s string) string { return notify.Text(s, maxText) }
-	o := &record{at: in.LastSeen, observed: m.Now, severity: severityWarn, severityText: short(e.Type), body: notify.Text(e.Message, textLimit)}
+	short := func(s string) string { return untrusted.Raw(s, maxText) }
+	o := &record{at: in.LastSeen, observed: m.Now, severity: severityWarn, severityText: short(e.Type), body: untrusted.Raw(e.Message, textLimit)}
 	switch {
 	case in.Severity == notify.Critical:
 		o.severity = severityError
@@ -110,7 +111,7 @@ func (r *receiver) record(in *notify.Incident, m *notify.Message, textLimit int)
 
 // loss is a record with the number of lost events as an attribute, 0 where nobody knows it, so that a rule can sum it up.
 func (r *receiver) loss(l *notify.Loss, m *notify.Message) *record {
-	cause := notify.Text(l.Cause, maxText)
+	cause := untrusted.Raw(l.Cause, maxText)
 	return &record{
 		at: m.Now, observed: m.Now, severity: severityWarn, severityText: "Warning", body: notify.LossText(l),
 		attributes: []attribute{
@@ -144,10 +145,10 @@ func (r *receiver) Send(ctx context.Context, request *notify.Request) error {
 
 // verdict judges the answer. Partial success must not be repeated as it is, and does not say which records it means: alone they tell.
 func verdict(a *notify.Answer, incidents int) error {
-	if err := a.Broken(); err != nil {
-		return err
+	if a.Broken != nil {
+		return a.Broken
 	}
-	switch s := a.Status(); {
+	switch s := a.Status; {
 	case s == http.StatusNoContent:
 		return nil
 	case s == http.StatusOK:
@@ -164,10 +165,10 @@ func verdict(a *notify.Answer, incidents int) error {
 }
 
 func accepted(a *notify.Answer) error {
-	p, err := parseReply(a.Body())
-	mediaType, _, _ := strings.Cut(a.Header().Get("Content-Type"), ";")
+	p, err := parseReply(a.Body)
+	mediaType, _, _ := strings.Cut(a.Header.Get("Content-Type"), ";")
 	switch {
-	case err != nil, mediaType != "" && mediaType != contentType && len(a.Body()) > 0:
+	case err != nil, mediaType != "" && mediaType != contentType && len(a.Body) > 0:
 		return a.Foreign("an OTLP receiver")
 	case mediaType == "text/html":
 		return a.Fail(notify.Retry, "", "the answer is an empty page, not that of an OTLP receiver")
@@ -176,13 +177,13 @@ func accepted(a *notify.Answer) error {
 	case p.rejected == 0:
 		return a.Fail(notify.Retry, "", "the receiver could not store the records and does not say why")
 	}
-	return a.Fail(notify.BadPayload, "partial_success", "the receiver refused %d records: %s", p.rejected, notify.Quoted(p.message))
+	return a.Fail(notify.BadPayload, "partial_success", "the receiver refused %d records: %s", p.rejected, untrusted.Quoted(p.message))
 }
 
 // refusal is what the receiver says: a google.rpc.Status, or a line of text.
 func refusal(a *notify.Answer) string {
-	if s := parseStatus(a.Body()); s != "" {
-		return notify.Quoted(s)
+	if s := parseStatus(a.Body); s != "" {
+		return untrusted.Quoted(s)
 	}
-	return notify.Quoted(string(a.Body()))
+	return untrusted.Quoted(string(a.Body))
 }

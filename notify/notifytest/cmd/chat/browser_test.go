@@ -17,7 +17,7 @@ import (
 // TestBrowserShowsCardsAndRunsNothingOfTheirText opens the page in a headless Chromium.
 func TestBrowserShowsCardsAndRunsNothingOfTheirText(t *testing.T) {
 	_, base := start(t)
-	m := notify.Sample(notify.Config{Cluster: "shop-1"}, time.Now())
+	m := notify.Sample("shop-1", time.Now())
 	m.Incidents[0].Message = `<script>document.title = "taken"</script><at id=all></at> back-off`
 	for name, r := range receivers(t, base) {
 		if err := send(t.Context(), r, m); err != nil {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/notify"
 )
 
@@ -19,7 +20,7 @@ func receivers(t *testing.T, base string) map[string]notify.Receiver {
 	t.Helper()
 	all := map[string]notify.Receiver{}
 	for _, p := range newRoom(base, "demo-secret").places {
-		cfg := notify.Config{Name: p.name, Type: p.name, Cluster: "shop-1"}
+		cfg := configtest.Keys{Name: p.name, Type: p.name, Cluster: "shop-1"}
 		for _, line := range p.config {
 			key, value, _ := strings.Cut(line, ": ")
 			switch key {
@@ -35,7 +36,7 @@ func receivers(t *testing.T, base string) map[string]notify.Receiver {
 				t.Fatalf("%s: %s", p.name, line)
 			}
 		}
-		r, err := notify.New(cfg)
+		r, err := configtest.New(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +103,7 @@ func send(ctx context.Context, r notify.Receiver, m *notify.Message) error {
 func TestPageShowsWhatArrivedAtEveryReceiver(t *testing.T) {
 	_, base := start(t)
 	for name, r := range receivers(t, base) {
-		m := notify.Sample(notify.Config{Cluster: "shop-1"}, time.Now())
+		m := notify.Sample("shop-1", time.Now())
 		m.Incidents[0].Severity = notify.Critical
 		if err := send(t.Context(), r, m); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -124,7 +125,7 @@ func TestHostileTextStaysText(t *testing.T) {
 	_, base := start(t)
 	hostile := `<script>alert(1)</script><img src=x onerror=alert(1)> </pre></div></b> &lt;script&gt; <at id=all></at> [x](javascript:alert(1)) **b** <font color="x" onclick=y>`
 	for name, r := range receivers(t, base) {
-		m := notify.Sample(notify.Config{}, time.Now())
+		m := notify.Sample("", time.Now())
 		m.Incidents[0].Message, m.Incidents[0].Reason, m.Incidents[0].Workload = hostile, hostile, hostile
 		if err := send(t.Context(), r, m); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -146,7 +147,7 @@ func TestHostileTextStaysText(t *testing.T) {
 func TestButtonsSetFaults(t *testing.T) {
 	_, base := start(t)
 	all := receivers(t, base)
-	m := notify.Sample(notify.Config{}, time.Now())
+	m := notify.Sample("", time.Now())
 	for fault, outcome := range map[string]notify.Outcome{
 		"down": notify.Retry, "500": notify.Retry, "rate": notify.Retry, "refuse": notify.BadTarget, "portal": notify.Retry, "hang": notify.Retry,
 	} {
