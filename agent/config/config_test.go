@@ -146,7 +146,7 @@ func TestNotesSayWhatIsProbablyNotMeant(t *testing.T) {
 		t.Errorf("the agent refuses it: %v", err)
 	}
 	for word, want := range map[string]string{
-		"recievers": "receivers", "feishuu": "feishu", "urlfile": "urlFile", "x": "", "groupwait": "groupWait", "": "", "webhok": "webhook", "pager": "",
+		"receivrs": "receivers", "feishuu": "feishu", "urlfile": "urlFile", "x": "", "groupwait": "groupWait", "": "", "webhok": "webhook", "pager": "",
 	} {
 		if got := config.Nearest(word, append(config.Types(), "receivers", "urlFile", "groupWait")); got != want {
 			t.Errorf("nearest to %q is %q, want %q", word, got, want)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -155,11 +156,13 @@ func (c onlyEnd) Read([]byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	err = raw.Read(func(fd uintptr) bool {
+	if err := raw.Read(func(fd uintptr) bool {
 		var one [1]byte
 		n, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		return n == 0 || err != nil && err != syscall.EAGAIN
-	})
+		return n == 0 || err != nil && !errors.Is(err, syscall.EAGAIN)
+	}); err != nil {
+		return 0, err
+	}
 	return 0, io.EOF
 }
 
