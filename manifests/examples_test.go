@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/edge-eventer/edge-eventer/agent/config"
 )
 
@@ -31,5 +33,22 @@ func TestExamplesAreTakenByTheAgent(t *testing.T) {
 		if strings.Contains(text, "url: https://open.") || strings.Contains(text, "secret: ") {
 			t.Errorf("%s has a secret in it", file)
 		}
+	}
+}
+
+// TestConfigurationOfTheHelmChartIsTakenByTheAgent looks into the values in K3s's HelmChart.
+func TestConfigurationOfTheHelmChartIsTakenByTheAgent(t *testing.T) {
+	objects, _ := readManifest(t, "helmchart.yaml")
+	content, _ := objects[0].at("spec", "valuesContent").(string)
+	var values struct{ Config string }
+	if err := yaml.Unmarshal([]byte(content), &values); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Parse([]byte(values.Config))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Cluster != "shop-17" || c.Server.Listen != ":8080" {
+		t.Errorf("cluster %q, listens on %q", c.Cluster, c.Server.Listen)
 	}
 }
