@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"context"
@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	. "github.com/edge-eventer/edge-eventer/agent/watch"
 )
 
 // serve runs the fake server behind real TLS and HTTP/2.
@@ -102,10 +104,8 @@ func runUntil(t *testing.T, w *Watcher) (stop func()) {
 	return stop
 }
 
-// fast are short times for tests with a real network.
-func fast() timing {
-	return timing{backoffMin: 10 * time.Millisecond, backoffMax: 200 * time.Millisecond}
-}
+// fast has short pauses, for tests with a real network.
+func fast(o Options) Options { return WithPauses(o, 10*time.Millisecond, 200*time.Millisecond) }
 
 // eventually polls what only the watcher's status shows.
 func eventually(t *testing.T, what string, holds func() bool) {
@@ -124,7 +124,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 }
 
 func TestRequestsAreOverHTTP2AndSayWhoAsks(t *testing.T) {
-	fake, sink := newFakeServer(), newLedgerSink()
+	fake, sink := newFakeServer(), newTap(t)
 	fake.put("a")
 	var problems atomic.Pointer[string]
 	var connections sync.Map
@@ -138,10 +138,10 @@ func TestRequestsAreOverHTTP2AndSayWhoAsks(t *testing.T) {
 	})
 	config := filepath.Join(t.TempDir(), "config")
 	kubeconfig(t, config, server.URL, server, "{token: secret}")
-	run(t, Options{Kubeconfig: config, Version: "1.2.3", timing: fast()}, sink)
-	sink.wait(t, "the list", func(s *ledgerSink) bool { return s.taken["a"] == 1 })
+	run(t, fast(Options{Kubeconfig: config, Version: "1.2.3"}), sink)
+	sink.wait(t, "the list", func(s *tap) bool { return s.taken["a"] == 1 })
 	fake.put("b")
-	sink.wait(t, "the change", func(s *ledgerSink) bool { return s.taken["b"] == 1 })
+	sink.wait(t, "the change", func(s *tap) bool { return s.taken["b"] == 1 })
 	if p := problems.Load(); p != nil {
 		t.Errorf("request was %s", *p)
 	}
@@ -153,7 +153,7 @@ func TestRequestsAreOverHTTP2AndSayWhoAsks(t *testing.T) {
 }
 
 func TestRotatedTokenFileIsReadAgainWhenTheOldOneIsRefused(t *testing.T) {
-	fake, sink := newFakeServer(), newLedgerSink()
+	fake, sink := newFakeServer(), newTap(t)
 	fake.put("a")
 	var token atomic.Value
 	token.Store("one")
@@ -176,8 +176,8 @@ func TestRotatedTokenFileIsReadAgainWhenTheOldOneIsRefused(t *testing.T) {
 	write("one")
 	kubeconfig(t, config, server.URL, server, fmt.Sprintf("{tokenFile: %q}", tokenFile))
 	var log logBuffer
-	w := run(t, Options{Kubeconfig: config, timing: fast(), Logger: log.logger()}, sink)
-	sink.wait(t, "the list", func(s *ledgerSink) bool { return s.taken["a"] == 1 })
+	w := run(t, fast(Options{Kubeconfig: config, Logger: log.logger()}), sink)
+	sink.wait(t, "the list", func(s *tap) bool { return s.taken["a"] == 1 })
 
 	// The old token is refused before the file has the new one.
 	token.Store("two")
@@ -188,7 +188,7 @@ func TestRotatedTokenFileIsReadAgainWhenTheOldOneIsRefused(t *testing.T) {
 		return f != nil && f.Reason == "unauthorized"
 	})
 	write("two")
-	sink.wait(t, "the change", func(s *ledgerSink) bool { return s.taken["b"] == 1 })
+	sink.wait(t, "the change", func(s *tap) bool { return s.taken["b"] == 1 })
 	wantOnce(t, fake, sink)
 	if strings.Contains(log.String(), "one\"") || strings.Contains(log.String(), "Bearer") {
 		t.Errorf("the log shows a token:\n%s", &log)
@@ -196,19 +196,19 @@ func TestRotatedTokenFileIsReadAgainWhenTheOldOneIsRefused(t *testing.T) {
 }
 
 func TestRewrittenKubeconfigIsReadAgain(t *testing.T) {
-	fake, sink := newFakeServer(), newLedgerSink()
+	fake, sink := newFakeServer(), newTap(t)
 	fake.put("a")
 	old := serve(t, fake.handle)
 	fresh := serve(t, fake.handle)
 	config := filepath.Join(t.TempDir(), "config")
 	kubeconfig(t, config, old.URL, old, "{token: secret}")
-	run(t, Options{Kubeconfig: config, timing: fast()}, sink)
-	sink.wait(t, "the list", func(s *ledgerSink) bool { return s.taken["a"] == 1 })
+	run(t, fast(Options{Kubeconfig: config}), sink)
+	sink.wait(t, "the list", func(s *tap) bool { return s.taken["a"] == 1 })
 	kubeconfig(t, config, fresh.URL, fresh, "{token: other}")
 	old.CloseClientConnections()
 	old.Close()
 	fake.put("b")
-	sink.wait(t, "the change", func(s *ledgerSink) bool { return s.taken["b"] == 1 })
+	sink.wait(t, "the change", func(s *tap) bool { return s.taken["b"] == 1 })
 	wantOnce(t, fake, sink)
 }
 
@@ -293,23 +293,21 @@ func (f *freezer) freeze() {
 }
 
 func TestHalfOpenWatchIsNoticed(t *testing.T) {
-	fake, sink := newFakeServer(), newLedgerSink()
+	fake, sink := newFakeServer(), newTap(t)
 	fake.put("a")
 	server := serve(t, fake.handle)
 	link := newFreezer(t, server.Listener.Addr().String())
 	config := filepath.Join(t.TempDir(), "config")
 	kubeconfig(t, config, "https://"+link.Addr().String(), server, "{token: secret}")
-	times := fast()
-	times.pingAfter, times.pingTimeout = 300*time.Millisecond, 200*time.Millisecond
-	w := run(t, Options{Kubeconfig: config, timing: times}, sink)
-	sink.wait(t, "the list", func(s *ledgerSink) bool { return s.taken["a"] == 1 })
+	w := run(t, WithPings(fast(Options{Kubeconfig: config}), 300*time.Millisecond, 200*time.Millisecond), sink)
+	sink.wait(t, "the list", func(s *tap) bool { return s.taken["a"] == 1 })
 	eventually(t, "a watch", func() bool { return w.Status().Namespaces[0].State == StateWatching })
 	before := w.Status().Namespaces[0].Watches
 
 	link.freeze()
 	fake.put("b")
 	// Only a new connection can bring it: the frozen one carries nothing and is not closed by anybody else.
-	sink.wait(t, "the change", func(s *ledgerSink) bool { return s.taken["b"] == 1 })
+	sink.wait(t, "the change", func(s *tap) bool { return s.taken["b"] == 1 })
 	wantOnce(t, fake, sink)
 	if s := w.Status().Namespaces[0]; s.Watches <= before || s.Failures == 0 {
 		t.Errorf("%d watches, %d failures", s.Watches, s.Failures)
@@ -317,19 +315,14 @@ func TestHalfOpenWatchIsNoticed(t *testing.T) {
 }
 
 func TestHalfOpenWatchIsNoticedInLessThanNinetySeconds(t *testing.T) {
-	var none timing
-	times := none.withDefaults()
-	if silent := times.pingAfter + times.pingTimeout; silent >= 90*time.Second || silent <= 0 {
-		t.Errorf("a half-open connection is noticed after %v", silent)
-	}
 	server := serve(t, newFakeServer().handle)
 	config := filepath.Join(t.TempDir(), "config")
 	kubeconfig(t, config, server.URL, server, "{token: secret}")
-	c, err := connect(Options{Kubeconfig: config, timing: times})
+	c, _, err := Connect(Options{Kubeconfig: config})
 	if err != nil {
 		t.Fatal(err)
 	}
-	rt := c.client.Transport
+	rt := c.Transport
 	for {
 		wrapper, ok := rt.(interface{ WrappedRoundTripper() http.RoundTripper })
 		if !ok {
@@ -356,11 +349,11 @@ func TestKubeconfigIsFoundInOrder(t *testing.T) {
 	t.Setenv("KUBERNETES_SERVICE_PORT", "")
 	t.Setenv("KUBECONFIG", filepath.Join(dir, "missing")+string(filepath.ListSeparator)+env)
 	for path, want := range map[string]string{named: "https://named:1/api/v1", "": "https://env:1/api/v1"} {
-		c, err := connect(Options{Kubeconfig: path})
+		_, base, err := Connect(Options{Kubeconfig: path})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := c.base.String(); got != want {
+		if got := base.String(); got != want {
 			t.Errorf("kubeconfig %q leads to %s, want %s", path, got, want)
 		}
 	}
@@ -384,18 +377,18 @@ func TestWrongKubeconfigIsSaid(t *testing.T) {
 		broken:                        "broken",
 		noCA:                          "/nowhere/ca.crt",
 	} {
-		if _, err := New(Options{Kubeconfig: path}, newLedgerSink()); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := New(Options{Kubeconfig: path}, newTap(t)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %s", err, want)
 		}
 	}
-	if _, err := os.Stat(k3sKubeconfig); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(K3sKubeconfig); errors.Is(err, os.ErrNotExist) {
 		want := "no way to the API server: not in a pod, $KUBECONFIG is empty, and there is no /etc/rancher/k3s/k3s.yaml"
-		if _, err := New(Options{}, newLedgerSink()); err == nil || err.Error() != want {
+		if _, err := New(Options{}, newTap(t)); err == nil || err.Error() != want {
 			t.Errorf("error %v, want %s", err, want)
 		}
 	}
 	for _, o := range []Options{{PageSize: -1}, {Namespaces: []string{"shop", ""}}} {
-		if _, err := New(o, newLedgerSink()); err == nil {
+		if _, err := New(o, newTap(t)); err == nil {
 			t.Errorf("%+v was taken", o)
 		}
 	}
@@ -404,7 +397,7 @@ func TestWrongKubeconfigIsSaid(t *testing.T) {
 func TestErrorAnswerIsReadToItsLimitAndTokensDoNotFollowRedirects(t *testing.T) {
 	var asked atomic.Int32
 	elsewhere := serve(t, func(http.ResponseWriter, *http.Request) { asked.Add(1) })
-	sink := newLedgerSink()
+	sink := newTap(t)
 	endless := true
 	var mu sync.Mutex
 	server := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -412,17 +405,17 @@ func TestErrorAnswerIsReadToItsLimitAndTokensDoNotFollowRedirects(t *testing.T) 
 		defer mu.Unlock()
 		if endless = !endless; endless {
 			w.WriteHeader(http.StatusInternalServerError)
-			_, _ = io.CopyN(w, repeat("endless "), 8<<20)
+			_, _ = io.CopyN(w, new(zeros), 8<<20)
 			return
 		}
 		http.Redirect(w, r, elsewhere.URL, http.StatusFound)
 	})
 	config := filepath.Join(t.TempDir(), "config")
 	kubeconfig(t, config, server.URL, server, "{token: secret}")
-	w := run(t, Options{Kubeconfig: config, timing: fast()}, sink)
+	w := run(t, fast(Options{Kubeconfig: config}), sink)
 	eventually(t, "six failures", func() bool { return w.Status().Namespaces[0].Failures >= 6 })
 	f := w.Status().Namespaces[0].Failing
-	if f.Reason != "refused" || len(f.Err.Error()) > 2*maxField {
+	if f.Reason != "refused" || len(f.Err.Error()) > 2*MaxField {
 		t.Errorf("failing with %s: %d bytes", f.Reason, len(f.Err.Error()))
 	}
 	if asked.Load() != 0 {
@@ -436,7 +429,7 @@ func TestUnknownAuthorityIsSaid(t *testing.T) {
 	defer other.Close()
 	config := filepath.Join(t.TempDir(), "config")
 	kubeconfig(t, config, strings.Replace(server.URL, "127.0.0.1", "localhost", 1), other, "{token: secret}")
-	w := run(t, Options{Kubeconfig: config, timing: fast()}, newLedgerSink())
+	w := run(t, fast(Options{Kubeconfig: config}), newTap(t))
 	eventually(t, "a failure", func() bool { return w.Status().Namespaces[0].Failing != nil })
 	if err := w.Status().Namespaces[0].Failing.Err; !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("error %v", err)
@@ -446,7 +439,7 @@ func TestUnknownAuthorityIsSaid(t *testing.T) {
 // TestASinkThatWaitsHoldsBackTheStream: while the disk is full the API server may send ahead what a small window holds, for each watch,
 // and not the 4 MiB that Go allows.
 func TestASinkThatWaitsHoldsBackTheStream(t *testing.T) {
-	fake, sink := newFakeServer(), newLedgerSink()
+	fake, sink := newFakeServer(), newTap(t)
 	fake.put("a")
 	var sent atomic.Int64
 	server := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -468,19 +461,19 @@ func TestASinkThatWaitsHoldsBackTheStream(t *testing.T) {
 	release := make(chan struct{})
 	sink.onWatched = func(Change) error { <-release; return nil }
 	stop := runUntil(t, func() *Watcher {
-		w, err := New(Options{Kubeconfig: config, timing: fast()}, sink)
+		w, err := New(fast(Options{Kubeconfig: config}), sink)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return w
 	}())
-	eventually(t, "a full window", func() bool { return sent.Load() > maxStreamWindow/2 })
+	eventually(t, "a full window", func() bool { return sent.Load() > MaxStreamWindow/2 })
 	// However long it takes, no more may come. A machine that is slow sees less of it.
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for range 50 {
 		<-tick.C
-		if n := sent.Load(); n > 4*maxStreamWindow {
+		if n := sent.Load(); n > 4*MaxStreamWindow {
 			t.Errorf("the API server sent %d bytes ahead", n)
 			break
 		}

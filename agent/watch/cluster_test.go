@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"fmt"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/clustertest"
+	. "github.com/edge-eventer/edge-eventer/agent/watch"
 )
 
 // Each of these watches a namespace of its own as the agent's ServiceAccount, which may get, list and watch events and
@@ -21,14 +22,14 @@ func warnings(t *testing.T, c *clustertest.Cluster, namespace, prefix string, n 
 }
 
 // wantAll waits until each observation of each event that the API server has was taken, and fails if one was taken twice.
-func wantAll(t *testing.T, c *clustertest.Cluster, namespace string, sink *ledgerSink) {
+func wantAll(t *testing.T, c *clustertest.Cluster, namespace string, sink *tap) {
 	t.Helper()
 	events, _ := c.Events(t, namespace, "Warning")
 	want := make(map[string]int32, len(events))
 	for i := range events {
 		want[events[i].Name] = events[i].Count
 	}
-	sink.wait(t, fmt.Sprintf("the arrival of %d events", len(want)), func(s *ledgerSink) bool {
+	sink.wait(t, fmt.Sprintf("the arrival of %d events", len(want)), func(s *tap) bool {
 		for name, count := range want {
 			if s.taken[name] < count {
 				return false
@@ -44,15 +45,14 @@ func wantAll(t *testing.T, c *clustertest.Cluster, namespace string, sink *ledge
 	}
 }
 
-// agent watches a namespace as the agent's ServiceAccount.
-func agent(t *testing.T, c *clustertest.Cluster, namespace string, sink *ledgerSink, o Options) (w *Watcher, stop func()) {
+// watchAs watches a namespace as the agent's ServiceAccount.
+func watchAs(t *testing.T, c *clustertest.Cluster, namespace string, sink *tap, o Options) (w *Watcher, stop func()) {
 	t.Helper()
 	o.Namespaces = []string{namespace}
 	if o.Kubeconfig == "" {
 		o.Kubeconfig = c.AgentKubeconfig
 	}
-	o.timing.backoffMin, o.timing.backoffMax = 100*time.Millisecond, 2*time.Second
-	w, err := New(o, sink)
+	w, err := New(WithPauses(o, 100*time.Millisecond, 2*time.Second), sink)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,10 +70,10 @@ func TestTwentyThousandEventsAtStartAreEachTakenOnce(t *testing.T) {
 	names := warnings(t, c, ns, "event", 20_000)
 	// Normal events are left out by the API server.
 	c.CreateEvents(t, 100, clustertest.EventTemplate{Namespace: ns, Prefix: "normal", Type: "Normal", Reason: "Pulled"})
-	sink := newLedgerSink()
+	sink := newTap(t)
 	begin := time.Now()
-	w, stop := agent(t, c, ns, sink, Options{})
-	sink.wait(t, "the list", func(s *ledgerSink) bool { return s.position != "" })
+	w, stop := watchAs(t, c, ns, sink, Options{})
+	sink.wait(t, "the list", func(*tap) bool { return sink.at() != "" })
 	t.Logf("listed in %v", time.Since(begin))
 	wantAll(t, c, ns, sink)
 	watching(t, w)
@@ -90,7 +90,7 @@ func TestTwentyThousandEventsAtStartAreEachTakenOnce(t *testing.T) {
 func TestExpiredEventsAreShownAsDeletedAndMoveThePosition(t *testing.T) {
 	c, ns := clustertest.Shared(t), "deleted"
 	names := warnings(t, c, ns, "event", 5)
-	sink := newLedgerSink()
+	sink := newTap(t)
 	var deleted atomic.Int32
 	sink.onWatched = func(c Change) error {
 		if c.Deleted && c.Event.UID != "" {
@@ -98,13 +98,13 @@ func TestExpiredEventsAreShownAsDeletedAndMoveThePosition(t *testing.T) {
 		}
 		return nil
 	}
-	w, stop := agent(t, c, ns, sink, Options{})
+	w, stop := watchAs(t, c, ns, sink, Options{})
 	watching(t, w)
 	listed := sink.at()
 	c.DeleteEvents(t, ns, names[:3]...)
 	eventually(t, "the end of three events", func() bool { return deleted.Load() == 3 })
 	stop()
-	if now := sink.at(); now == listed || wentBack(now, listed) {
+	if now := sink.at(); now == listed || WentBack(now, listed) {
 		t.Errorf("position was %s and is %s", listed, now)
 	}
 }
@@ -112,7 +112,7 @@ func TestExpiredEventsAreShownAsDeletedAndMoveThePosition(t *testing.T) {
 func TestContinueTokenThatExpiresInMidListLosesNothing(t *testing.T) {
 	c, ns := clustertest.Shared(t), "expired"
 	names := warnings(t, c, ns, "event", 500)
-	sink := newLedgerSink()
+	sink := newTap(t)
 	pages := 0
 	sink.onList = func(Page) error {
 		if pages++; pages == 4 {
@@ -123,7 +123,7 @@ func TestContinueTokenThatExpiresInMidListLosesNothing(t *testing.T) {
 		}
 		return nil
 	}
-	w, stop := agent(t, c, ns, sink, Options{PageSize: 50})
+	w, stop := watchAs(t, c, ns, sink, Options{PageSize: 50})
 	watching(t, w)
 	wantAll(t, c, ns, sink)
 	if s := w.Status().Namespaces[0]; s.Expired != 1 || s.Lists != 1 {
@@ -138,8 +138,8 @@ func TestStoppedAndStartedAgainAfterACompaction(t *testing.T) { stoppedAndStarte
 func stoppedAndStarted(t *testing.T, compacted bool) {
 	c, ns := clustertest.Shared(t), fmt.Sprintf("stopped-%t", compacted)
 	names := warnings(t, c, ns, "event", 60)
-	sink := newLedgerSink()
-	w, stop := agent(t, c, ns, sink, Options{PageSize: 25})
+	sink := newTap(t)
+	w, stop := watchAs(t, c, ns, sink, Options{PageSize: 25})
 	watching(t, w)
 	warnings(t, c, ns, "watched", 20)
 	wantAll(t, c, ns, sink)
@@ -149,7 +149,7 @@ func stoppedAndStarted(t *testing.T, compacted bool) {
 	if compacted {
 		c.Compact(t)
 	}
-	w, stop = agent(t, c, ns, sink, Options{PageSize: 25})
+	w, stop = watchAs(t, c, ns, sink, Options{PageSize: 25})
 	watching(t, w)
 	wantAll(t, c, ns, sink)
 	stop()
@@ -176,8 +176,8 @@ func TestDatastoreRestartedAndCompacted(t *testing.T) { restarted(t, clustertest
 func restarted(t *testing.T, component string, compacted bool) {
 	c, ns := clustertest.Shared(t), fmt.Sprintf("restarted-%s-%t", component, compacted)
 	names := warnings(t, c, ns, "event", 60)
-	sink := newLedgerSink()
-	w, stop := agent(t, c, ns, sink, Options{PageSize: 25})
+	sink := newTap(t)
+	w, stop := watchAs(t, c, ns, sink, Options{PageSize: 25})
 	watching(t, w)
 	wantAll(t, c, ns, sink)
 	c.Kill(t, component)
@@ -208,10 +208,9 @@ func restarted(t *testing.T, component string, compacted bool) {
 func TestAPIServerThatHangsIsNoticed(t *testing.T) {
 	c, ns := clustertest.Shared(t), "paused"
 	warnings(t, c, ns, "event", 10)
-	sink := newLedgerSink()
-	var o Options
-	o.timing.pingAfter, o.timing.pingTimeout = 2*time.Second, 2*time.Second
-	w, stop := agent(t, c, ns, sink, o)
+	sink := newTap(t)
+	o := WithPings(Options{}, 2*time.Second, 2*time.Second)
+	w, stop := watchAs(t, c, ns, sink, o)
 	watching(t, w)
 	c.Pause(t, clustertest.APIServer)
 	eventually(t, "the loss of the API server", func() bool { f := w.Status().Namespaces[0].Failing; return f != nil && f.Unseen })
@@ -225,9 +224,9 @@ func TestAPIServerThatHangsIsNoticed(t *testing.T) {
 func TestRevokedTokenIsSaidAndReplacedByTheNewFile(t *testing.T) {
 	c, ns := clustertest.Shared(t), "revoked"
 	warnings(t, c, ns, "event", 10)
-	sink := newLedgerSink()
+	sink := newTap(t)
 	var log logBuffer
-	w, stop := agent(t, c, ns, sink, Options{Logger: log.logger()})
+	w, stop := watchAs(t, c, ns, sink, Options{Logger: log.logger()})
 	watching(t, w)
 	c.Revoke(t)
 	c.Restart(t, clustertest.APIServer) // The open watch is not asked again who it is.
@@ -257,9 +256,9 @@ func TestFaultsOfAWatchLoseNothingAndRepeatNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			ns := "fault-" + name
-			proxy, sink := c.FaultProxy(t), newLedgerSink()
+			proxy, sink := c.FaultProxy(t), newTap(t)
 			names := warnings(t, c, ns, "event", 20)
-			w, stop := agent(t, c, ns, sink, Options{Kubeconfig: proxy.Kubeconfig(t), PageSize: 10})
+			w, stop := watchAs(t, c, ns, sink, Options{Kubeconfig: proxy.Kubeconfig(t), PageSize: 10})
 			watching(t, w)
 			wantAll(t, c, ns, sink)
 			// The watch ends, the next two fail, and meanwhile there is news.
@@ -281,11 +280,10 @@ func TestFaultsOfAWatchLoseNothingAndRepeatNothing(t *testing.T) {
 
 func TestFrozenLinkToTheAPIServerIsNoticed(t *testing.T) {
 	c, ns := clustertest.Shared(t), "frozen"
-	proxy, sink := c.FaultProxy(t), newLedgerSink()
+	proxy, sink := c.FaultProxy(t), newTap(t)
 	warnings(t, c, ns, "event", 20)
-	o := Options{Kubeconfig: proxy.Kubeconfig(t)}
-	o.timing.pingAfter, o.timing.pingTimeout = 2*time.Second, 2*time.Second
-	w, stop := agent(t, c, ns, sink, o)
+	o := WithPings(Options{Kubeconfig: proxy.Kubeconfig(t)}, 2*time.Second, 2*time.Second)
+	w, stop := watchAs(t, c, ns, sink, o)
 	watching(t, w)
 	proxy.Freeze(false)
 	warnings(t, c, ns, "later", 10)

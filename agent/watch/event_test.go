@@ -383,7 +383,7 @@ func FuzzWatchFrames(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(data[:1500])
-	f.Add([]byte(goneFrame))
+	f.Add([]byte(`{"type":"ERROR","object":{"kind":"Status","status":"Failure","message":"too old resource version: 1 (2)","reason":"Expired","code":410}}`))
 	f.Add([]byte(`{"type":"ADDED","object":{"metadata":{"uid":"u","resourceVersion":"7"},"message":"` + strings.Repeat("é", 40) + `"}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := newScanner(bytes.NewReader(data))

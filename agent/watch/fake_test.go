@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,7 +20,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent"
+	"github.com/edge-eventer/edge-eventer/agent/incident"
+	. "github.com/edge-eventer/edge-eventer/agent/watch"
 	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/spool"
 )
 
 // fakeServer answers as the API server does for events: paged lists of one state, watches with a history that can be
@@ -178,7 +183,7 @@ func (f *fakeServer) list(r fakeRequest) *http.Response {
 	}
 	token := ""
 	if len(items) > limit {
-		var last wireEvent
+		var last struct{ Metadata struct{ Name string } }
 		if err := json.Unmarshal([]byte(items[limit-1]), &last); err != nil {
 			panic(err)
 		}
@@ -269,105 +274,156 @@ func answerStatus(code int, reason, message, token string) *http.Response {
 // refused stands for a connection that cannot be made.
 func refused() *http.Response { return &http.Response{} }
 
-// ledgerSink takes as the agent does: an event is new if its resourceVersion is above the one in the ledger, and by its
-// count if the datastore was replaced.
-type ledgerSink struct {
-	mu       sync.Mutex
-	position string
-	ledger   map[string]uint64
-	counts   map[string]int32
-	taken    map[string]int32
-	pages    []Page
-	changes  int
-	arrived  chan struct{}
-	// unreadable are the events that could not be read.
+// archive is the receiver in whose queue each of a tap's events waits, and sum the one whose incidents count all that was new: an event's
+// own count hides what was taken twice.
+const archive, sum = "archive", "sum"
+
+// tap is the agent's own intake on a spool of its own, with what the watch showed it written down.
+type tap struct {
+	t     *testing.T
+	sink  *agent.Sink
+	spool *spool.Spool
+
+	mu sync.Mutex
+	// taken has how often each event was observed, by name, as the spool has it; see read.
+	taken      map[string]int32
+	pages      []Page
+	changes    int
 	unreadable []notify.ObjectMeta
+	arrived    chan struct{}
 
 	// onList and onWatched may wait or fail.
 	onList    func(Page) error
 	onWatched func(Change) error
 }
 
-func newLedgerSink() *ledgerSink {
-	return &ledgerSink{
-		ledger: make(map[string]uint64), counts: make(map[string]int32), taken: make(map[string]int32),
-		arrived: make(chan struct{}, 1),
+func newTap(t *testing.T) *tap {
+	t.Helper()
+	s, err := spool.Open(spool.Options{Path: filepath.Join(t.TempDir(), "spool.db"), MaxBytes: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
 	}
+	sink, err := agent.NewSink(s, map[string]incident.Policy{
+		archive: {PerEvent: true, GroupWait: time.Second},
+		sum:     {GroupWait: time.Second, ResolveAfter: 1000 * time.Hour},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := sink.Run(ctx); err != nil {
+			t.Errorf("intake: %v", err)
+		}
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-done
+		if err := s.Close(); err != nil {
+			t.Errorf("close spool: %v", err)
+		}
+	})
+	return &tap{t: t, sink: sink, spool: s, arrived: make(chan struct{}, 1)}
 }
 
-func (s *ledgerSink) Position(string) (string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.position, nil
-}
+func (s *tap) Position(namespace string) (string, error) { return s.sink.Position(namespace) }
 
-func (s *ledgerSink) List(_ context.Context, page Page) error {
+func (s *tap) List(ctx context.Context, page Page) error {
 	if s.onList != nil {
 		if err := s.onList(page); err != nil {
 			return err
 		}
 	}
+	if err := s.sink.List(ctx, page); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range page.Events {
-		e := &page.Events[i]
-		s.take(e.UID, e.Name, e.ResourceVersion, e.Count, page.Replaced)
-	}
 	s.unreadable = append(s.unreadable, page.Unreadable...)
-	if page.Last {
-		s.position = page.ResourceVersion
-	}
 	page.Events = nil
 	s.pages = append(s.pages, page)
 	s.tell()
 	return nil
 }
 
-func (s *ledgerSink) Watched(_ context.Context, c Change) error {
+func (s *tap) Watched(ctx context.Context, c Change) error {
 	if s.onWatched != nil {
 		if err := s.onWatched(c); err != nil {
 			return err
 		}
 	}
+	if err := s.sink.Watched(ctx, c); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.Unreadable {
 		s.unreadable = append(s.unreadable, c.Event.ObjectMeta)
-	} else if !c.Deleted {
-		s.take(c.Event.UID, c.Event.Name, c.Event.ResourceVersion, c.Event.Count, false)
 	}
-	s.position = c.Event.ResourceVersion
 	s.changes++
 	s.tell()
 	return nil
 }
 
-func (s *ledgerSink) tell() {
+func (s *tap) tell() {
 	select {
 	case s.arrived <- struct{}{}:
 	default:
 	}
 }
 
-// take counts in taken how many observations of the event were new: in the end it has to be the event's count.
-func (s *ledgerSink) take(uid, name, resourceVersion string, count int32, replaced bool) {
-	version, err := ParseResourceVersion(resourceVersion)
-	if err != nil {
-		panic(err)
+func (s *tap) flush() {
+	s.t.Helper()
+	if err := s.sink.Flush(context.WithoutCancel(s.t.Context())); err != nil {
+		s.t.Error(err)
 	}
-	if known, ok := s.ledger[uid]; ok && (!replaced && version <= known || replaced && count <= s.counts[uid]) {
-		return
+}
+
+// read commits what was shown and reads from the spool how often each event was observed: in the end that has to be the event's count.
+func (s *tap) read() {
+	s.t.Helper()
+	s.flush()
+	taken := make(map[string]int32)
+	var each, all uint64
+	err := s.spool.View(func(tx *spool.Tx) error {
+		all = tx.Queue(sum).Untold()
+		for record := range tx.Queue(archive).Due(time.Now().Add(time.Hour)) {
+			in, err := incident.Decode(record.Body)
+			if err != nil {
+				return err
+			}
+			taken[in.Event.Name] += int32(record.Untold)
+			each += uint64(record.Untold)
+		}
+		return nil
+	})
+	if err != nil || all != each {
+		s.t.Errorf("%d observations were taken, of which %d are different ones (%v)", all, each, err)
 	}
-	s.taken[name] += count - s.counts[uid]
-	s.ledger[uid], s.counts[uid] = version, count
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken = taken
+}
+
+// lost returns what the receiver will be told that it was not.
+func (s *tap) lost() (losses []spool.Loss) {
+	s.t.Helper()
+	s.read()
+	if err := s.spool.View(func(tx *spool.Tx) error { losses = tx.Queue(archive).UntoldLosses(); return nil }); err != nil {
+		s.t.Error(err)
+	}
+	return losses
 }
 
 // wait returns when done holds.
-func (s *ledgerSink) wait(t *testing.T, what string, done func(s *ledgerSink) bool) {
+func (s *tap) wait(t *testing.T, what string, done func(s *tap) bool) {
 	t.Helper()
 	limit := time.NewTimer(3 * time.Minute)
 	defer limit.Stop()
 	for {
+		s.read()
 		s.mu.Lock()
 		ok := done(s)
 		s.mu.Unlock()
@@ -382,23 +438,34 @@ func (s *ledgerSink) wait(t *testing.T, what string, done func(s *ledgerSink) bo
 	}
 }
 
-func (s *ledgerSink) snapshot() (taken map[string]int32, pages []Page, changes int) {
+func (s *tap) snapshot() (taken map[string]int32, pages []Page, changes int) {
+	s.t.Helper()
+	s.read()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	taken = make(map[string]int32, len(s.taken))
-	maps.Copy(taken, s.taken)
-	return taken, slices.Clone(s.pages), s.changes
+	return maps.Clone(s.taken), slices.Clone(s.pages), s.changes
 }
 
 // at returns the position.
-func (s *ledgerSink) at() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.position
+func (s *tap) at() string {
+	s.t.Helper()
+	s.flush()
+	// A tap watches one namespace.
+	var position string
+	err := s.spool.View(func(tx *spool.Tx) error {
+		for _, name := range tx.Namespaces() {
+			position = tx.Namespace(name).Position
+		}
+		return nil
+	})
+	if err != nil {
+		s.t.Error(err)
+	}
+	return position
 }
 
 // lists returns how many lists were begun.
-func (s *ledgerSink) lists() int {
+func (s *tap) lists() int {
 	_, pages, _ := s.snapshot()
 	n := 0
 	for _, p := range pages {
@@ -436,11 +503,7 @@ func (b *logBuffer) logger() *slog.Logger {
 // start runs a watcher against the server until stop is called or the test ends.
 func start(t *testing.T, server http.RoundTripper, sink Sink, o Options) (w *Watcher, stop func()) {
 	t.Helper()
-	o.connect = func() (connection, error) {
-		base, err := url.Parse("https://fake/api/v1")
-		return connection{client: &http.Client{Transport: server}, base: base, closeIdle: func() {}}, err
-	}
-	w, err := New(o, sink)
+	w, err := New(WithTransport(o, server), sink)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package watch
+package watch_test
 
 import (
 	"errors"
@@ -12,6 +12,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	. "github.com/edge-eventer/edge-eventer/agent/watch"
+	"github.com/edge-eventer/edge-eventer/spool"
 )
 
 func names(prefix string, n int) []string {
@@ -23,7 +26,7 @@ func names(prefix string, n int) []string {
 }
 
 // wantOnce fails unless each observation of each event of the server was taken once.
-func wantOnce(t *testing.T, server *fakeServer, sink *ledgerSink) {
+func wantOnce(t *testing.T, server *fakeServer, sink *tap) {
 	t.Helper()
 	server.mu.Lock()
 	defer server.mu.Unlock()
@@ -43,7 +46,7 @@ func after(d time.Duration) {
 
 func TestNextPageIsAskedForWhenTheSinkHasTheOneBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, sink := newFakeServer(), newLedgerSink()
+		server, sink := newFakeServer(), newTap(t)
 		server.put(names("old", 25)...)
 		release := make(chan struct{})
 		sink.onList = func(Page) error { <-release; return nil }
@@ -72,7 +75,7 @@ func TestNextPageIsAskedForWhenTheSinkHasTheOneBefore(t *testing.T) {
 
 func TestChangesAreShownInOrderAfterTheList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, sink := newFakeServer(), newLedgerSink()
+		server, sink := newFakeServer(), newTap(t)
 		w, stop := start(t, server, sink, Options{})
 		synctest.Wait()
 		server.put("a", "b", "a")
@@ -98,7 +101,7 @@ func TestStoppedForTenMinutesAndStartedAgain(t *testing.T) {
 	for _, compacted := range []bool{false, true} {
 		t.Run(fmt.Sprintf("compacted=%t", compacted), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				server, sink := newFakeServer(), newLedgerSink()
+				server, sink := newFakeServer(), newTap(t)
 				server.put(names("old", 30)...)
 				_, stop := start(t, server, sink, Options{PageSize: 10})
 				after(time.Minute)
@@ -132,7 +135,7 @@ func TestPositionTooOldIsListedAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				server, sink := newFakeServer(), newLedgerSink()
+				server, sink := newFakeServer(), newTap(t)
 				var log logBuffer
 				server.put(names("old", 7)...)
 				first := true
@@ -165,7 +168,7 @@ func TestWatchThatAlwaysClosesDoesNotLoopHot(t *testing.T) {
 	for name, answer := range map[string]string{"silently": "", "with 410": goneFrame, "with garbage": "<html>captive portal</html>"} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				server, sink := newFakeServer(), newLedgerSink()
+				server, sink := newFakeServer(), newTap(t)
 				var log logBuffer
 				server.put(names("old", 3)...)
 				server.setFault(func(r fakeRequest) *http.Response {
@@ -198,7 +201,7 @@ func TestWatchThatAlwaysClosesDoesNotLoopHot(t *testing.T) {
 
 func TestExpiredContinueInMidListLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, sink := newFakeServer(), newLedgerSink()
+		server, sink := newFakeServer(), newTap(t)
 		server.put(names("old", 95)...)
 		pages := 0
 		sink.onList = func(Page) error {
@@ -224,7 +227,7 @@ func TestExpiredContinueInMidListLosesNothing(t *testing.T) {
 
 func TestListThatAlwaysExpiresIsEndedByTheServersOffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, sink := newFakeServer(), newLedgerSink()
+		server, sink := newFakeServer(), newTap(t)
 		server.put(names("old", 95)...)
 		var fast atomic.Bool
 		pages := 0
@@ -238,7 +241,7 @@ func TestListThatAlwaysExpiresIsEndedByTheServersOffer(t *testing.T) {
 		}
 		w, stop := start(t, server, sink, Options{PageSize: 10})
 		after(10 * time.Minute)
-		if got := sink.ledger["uid-old-00094"]; got == 0 {
+		if taken, _, _ := sink.snapshot(); taken["old-00094"] == 0 {
 			t.Error("the end of the list was never reached")
 		}
 		first := ""
@@ -265,7 +268,7 @@ func TestListThatAlwaysExpiresIsEndedByTheServersOffer(t *testing.T) {
 
 func TestWatchIsAskedToStayForHalfAnHourAndResumesWithoutList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, sink := newFakeServer(), newLedgerSink()
+		server, sink := newFakeServer(), newTap(t)
 		w, stop := start(t, server, sink, Options{})
 		after(24 * time.Hour)
 		s := w.Status().Namespaces[0]
@@ -286,7 +289,7 @@ func TestWatchIsAskedToStayForHalfAnHourAndResumesWithoutList(t *testing.T) {
 
 func TestReplacedDatastoreIsListedAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, sink := newFakeServer(), newLedgerSink()
+		server, sink := newFakeServer(), newTap(t)
 		server.put(names("old", 20)...)
 		_, stop := start(t, server, sink, Options{})
 		after(time.Minute)
@@ -312,7 +315,7 @@ func TestReplacedDatastoreIsListedAnew(t *testing.T) {
 
 func TestAPIServerAwayIsToldOnceAndFoundAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, sink := newFakeServer(), newLedgerSink()
+		server, sink := newFakeServer(), newTap(t)
 		var log logBuffer
 		server.put("a")
 		server.setFault(func(fakeRequest) *http.Response { return refused() })
@@ -349,7 +352,7 @@ func TestRefusedCredentialIsSaidAndKeepsTrying(t *testing.T) {
 	} {
 		t.Run(c.word, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				server, sink := newFakeServer(), newLedgerSink()
+				server, sink := newFakeServer(), newTap(t)
 				var log logBuffer
 				server.setFault(func(fakeRequest) *http.Response { return answerStatus(c.code, c.reason, "no", "") })
 				w, stop := start(t, server, sink, Options{Logger: log.logger(), Namespaces: c.namespaces})
@@ -372,7 +375,7 @@ func TestRefusedCredentialIsSaidAndKeepsTrying(t *testing.T) {
 
 func TestMissingWatchVerbIsSaidOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, sink := newFakeServer(), newLedgerSink()
+		server, sink := newFakeServer(), newTap(t)
 		var log logBuffer
 		server.setFault(func(r fakeRequest) *http.Response {
 			if r.watch() {
@@ -393,7 +396,7 @@ func TestRetryAfterIsHonouredAndClamped(t *testing.T) {
 	for _, c := range []struct{ told, want time.Duration }{{20 * time.Second, 20 * time.Second}, {time.Hour, time.Minute}} {
 		t.Run(c.told.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				server, sink := newFakeServer(), newLedgerSink()
+				server, sink := newFakeServer(), newTap(t)
 				first := true
 				server.setFault(func(fakeRequest) *http.Response {
 					if !first {
@@ -417,7 +420,7 @@ func TestRetryAfterIsHonouredAndClamped(t *testing.T) {
 
 func TestPageThatStallsIsAskedForAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, sink := newFakeServer(), newLedgerSink()
+		server, sink := newFakeServer(), newTap(t)
 		server.put(names("old", 30)...)
 		stalls := 0
 		server.setFault(func(r fakeRequest) *http.Response {
@@ -445,7 +448,7 @@ func TestPageThatStallsIsAskedForAgain(t *testing.T) {
 
 func TestChangeThatTheSinkRefusesIsShownAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, sink := newFakeServer(), newLedgerSink()
+		server, sink := newFakeServer(), newTap(t)
 		server.put("a")
 		var listed, watched atomic.Int32
 		sink.onWatched = func(Change) error {
@@ -475,7 +478,7 @@ func TestChangeThatTheSinkRefusesIsShownAgain(t *testing.T) {
 
 func TestEventThatCannotBeReadDoesNotHoldUpOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, sink := newFakeServer(), newLedgerSink()
+		server, sink := newFakeServer(), newTap(t)
 		var log logBuffer
 		server.put("a", "b", "c", "d")
 		server.events["b"].uid = ""
@@ -496,6 +499,9 @@ func TestEventThatCannotBeReadDoesNotHoldUpOthers(t *testing.T) {
 		if s := w.Status().Namespaces[0]; s.Skipped != 3 || s.Failures != 0 {
 			t.Errorf("skipped %d, failures %d, want 3 and 0", s.Skipped, s.Failures)
 		}
+		if losses := sink.lost(); len(losses) != 1 || losses[0].Cause != spool.Undecodable || losses[0].Events != 3 {
+			t.Errorf("counted as lost: %+v, want 3 events that cannot be read", losses)
+		}
 		var shown []string
 		for _, m := range sink.unreadable {
 			shown = append(shown, m.Name+" "+m.ResourceVersion)
@@ -509,7 +515,7 @@ func TestEventThatCannotBeReadDoesNotHoldUpOthers(t *testing.T) {
 
 func TestLargeMessagesAreGivenInPartsOfHalfAMebibyte(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, sink := newFakeServer(), newLedgerSink()
+		server, sink := newFakeServer(), newTap(t)
 		server.put(names("old", 300)...)
 		for _, e := range server.events {
 			e.message = strings.Repeat("m", 20<<10)
@@ -526,7 +532,7 @@ func TestLargeMessagesAreGivenInPartsOfHalfAMebibyte(t *testing.T) {
 		_, stop := start(t, server, sink, Options{PageSize: 250})
 		after(time.Minute)
 		wantOnce(t, server, sink)
-		if most == 0 || most > maxPageText+2*maxMessage {
+		if most == 0 || most > MaxPageText+2*MaxMessage {
 			t.Errorf("a page held %d bytes of messages", most)
 		}
 		_, pages, _ := sink.snapshot()
@@ -544,7 +550,7 @@ func TestLargeMessagesAreGivenInPartsOfHalfAMebibyte(t *testing.T) {
 
 func TestEachNamespaceHasAWatchOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, sink := newFakeServer(), newLedgerSink()
+		server, sink := newFakeServer(), newTap(t)
 		w, stop := start(t, server, sink, Options{Namespaces: []string{"shop", "kiosk", "shop"}})
 		after(time.Minute)
 		for _, path := range []string{"/api/v1/namespaces/shop/events", "/api/v1/namespaces/kiosk/events"} {
@@ -561,7 +567,7 @@ func TestEachNamespaceHasAWatchOfItsOwn(t *testing.T) {
 
 func TestWatchCutInMidFrameResumes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, sink := newFakeServer(), newLedgerSink()
+		server, sink := newFakeServer(), newTap(t)
 		server.put("a")
 		first := true
 		server.setFault(func(r fakeRequest) *http.Response {
@@ -584,7 +590,7 @@ func TestWatchCutInMidFrameResumes(t *testing.T) {
 
 func TestBookmarkMovesThePosition(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, sink := newFakeServer(), newLedgerSink()
+		server, sink := newFakeServer(), newTap(t)
 		server.put("a")
 		first := true
 		server.setFault(func(r fakeRequest) *http.Response {
@@ -609,7 +615,7 @@ func TestBookmarkMovesThePosition(t *testing.T) {
 
 func TestWatchThatEndsAfterEachFrameDoesNotLoopHot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, sink := newFakeServer(), newLedgerSink()
+		server, sink := newFakeServer(), newTap(t)
 		var watches atomic.Int32
 		server.setFault(func(r fakeRequest) *http.Response {
 			// The bound keeps a hot loop, in which the bubble's time would stand still, from lasting forever.
@@ -631,10 +637,10 @@ func TestWatchThatEndsAfterEachFrameDoesNotLoopHot(t *testing.T) {
 
 func TestListThatBreaksOffAfterAPartWasGivenBeginsAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, sink := newFakeServer(), newLedgerSink()
+		server, sink := newFakeServer(), newTap(t)
 		server.put(names("old", 100)...)
 		for _, e := range server.events {
-			e.message = strings.Repeat("m", maxMessage)
+			e.message = strings.Repeat("m", MaxMessage)
 		}
 		first := true
 		server.setFault(func(r fakeRequest) *http.Response {
@@ -664,7 +670,7 @@ func TestAQuietWatchProvesSightAndAHeldBackOneDoesNot(t *testing.T) {
 	for _, held := range []bool{false, true} {
 		t.Run(fmt.Sprintf("held=%t", held), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				server, sink := newFakeServer(), newLedgerSink()
+				server, sink := newFakeServer(), newTap(t)
 				server.put("a")
 				var blocked, compacted atomic.Bool
 				sink.onWatched = func(Change) error {
@@ -712,7 +718,7 @@ func TestAQuietWatchProvesSightAndAHeldBackOneDoesNot(t *testing.T) {
 // TestABlindWatchProvesNoSight: neither one that is refused, nor one that closes at once, nor one that broke off.
 func TestABlindWatchProvesNoSight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, sink := newFakeServer(), newLedgerSink()
+		server, sink := newFakeServer(), newTap(t)
 		server.put("a")
 		w, stop := start(t, server, sink, Options{})
 		after(time.Minute)
@@ -743,7 +749,7 @@ func TestABlindWatchProvesNoSight(t *testing.T) {
 // tries holds none of the others.
 func TestOneNamespaceListsAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, sink := newFakeServer(), newLedgerSink()
+		server, sink := newFakeServer(), newTap(t)
 		server.put(names("old", 25)...)
 		var inHand, most atomic.Int32
 		sink.onList = func(Page) error {
@@ -786,7 +792,7 @@ func TestOneNamespaceListsAtATime(t *testing.T) {
 // TestThePositionOfAWatchNeverMovesBack: neither by a bookmark that is behind, nor by an event that shows no version.
 func TestThePositionOfAWatchNeverMovesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, sink := newFakeServer(), newLedgerSink()
+		server, sink := newFakeServer(), newTap(t)
 		server.put("a")
 		first := true
 		server.setFault(func(r fakeRequest) *http.Response {
@@ -821,7 +827,7 @@ func TestThePositionOfAWatchNeverMovesBack(t *testing.T) {
 // there was when it was asked for.
 func TestSightEndsBeforeWhatEndsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, sink := newFakeServer(), newLedgerSink()
+		server, sink := newFakeServer(), newTap(t)
 		server.put("a")
 		sink.onList = func(Page) error { <-time.After(20 * time.Minute); return nil }
 		body, out := io.Pipe()
@@ -849,22 +855,22 @@ func TestSightEndsBeforeWhatEndsIt(t *testing.T) {
 	})
 }
 
-// endless is a body without an end that counts what is read.
-type endless struct{ read atomic.Int64 }
+// zeros is a body without an end that counts what is read.
+type zeros struct{ read atomic.Int64 }
 
-func (e *endless) Read(p []byte) (int, error) {
+func (e *zeros) Read(p []byte) (int, error) {
 	if e.read.Add(int64(len(p))) > 8<<20 {
 		return 0, io.EOF
 	}
 	return len(p), nil
 }
 
-func (*endless) Close() error { return nil }
+func (*zeros) Close() error { return nil }
 
 func TestTheBodyOfAnErrorIsReadWithinABound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, sink := newFakeServer(), newLedgerSink()
-		var body endless
+		server, sink := newFakeServer(), newTap(t)
+		var body zeros
 		first := true
 		server.setFault(func(fakeRequest) *http.Response {
 			if !first {
@@ -875,7 +881,7 @@ func TestTheBodyOfAnErrorIsReadWithinABound(t *testing.T) {
 		})
 		_, stop := start(t, server, sink, Options{})
 		after(time.Minute)
-		if n := body.read.Load(); n > 2*maxErrorBody {
+		if n := body.read.Load(); n > 2*MaxErrorBody {
 			t.Errorf("%d bytes of an error were read", n)
 		}
 		stop()
