@@ -1,74 +1,34 @@
 package main
 
 import (
-	"cmp"
+	"crypto/sha256"
 	"debug/buildinfo"
-	"encoding/json"
+	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
-)
 
-// The JSON of SPDX 2.3: spdx.github.io/spdx-spec/v2.3.
-type (
-	document struct {
-		SPDXVersion       string         `json:"spdxVersion"`
-		DataLicense       string         `json:"dataLicense"`
-		SPDXID            string         `json:"SPDXID"`
-		Name              string         `json:"name"`
-		DocumentNamespace string         `json:"documentNamespace"`
-		CreationInfo      creation       `json:"creationInfo"`
-		Packages          []pkg          `json:"packages"`
-		Relationships     []relationship `json:"relationships"`
-	}
-	creation struct {
-		Created  string   `json:"created"`
-		Creators []string `json:"creators"`
-	}
-	pkg struct {
-		SPDXID           string        `json:"SPDXID"`
-		Name             string        `json:"name"`
-		Version          string        `json:"versionInfo,omitempty"`
-		FileName         string        `json:"packageFileName,omitempty"`
-		DownloadLocation string        `json:"downloadLocation"`
-		FilesAnalyzed    bool          `json:"filesAnalyzed"`
-		Checksums        []checksum    `json:"checksums,omitempty"`
-		LicenseConcluded string        `json:"licenseConcluded"`
-		LicenseDeclared  string        `json:"licenseDeclared"`
-		Copyright        string        `json:"copyrightText"`
-		Comment          string        `json:"comment,omitempty"`
-		Purpose          string        `json:"primaryPackagePurpose,omitempty"`
-		External         []externalRef `json:"externalRefs,omitempty"`
-	}
-	checksum struct {
-		Algorithm string `json:"algorithm"`
-		Value     string `json:"checksumValue"`
-	}
-	externalRef struct {
-		Category string `json:"referenceCategory"`
-		Type     string `json:"referenceType"`
-		Locator  string `json:"referenceLocator"`
-	}
-	relationship struct {
-		Element string `json:"spdxElementId"`
-		Type    string `json:"relationshipType"`
-		Related string `json:"relatedSpdxElement"`
-	}
+	spdxjson "github.com/spdx/tools-golang/json"
+	"github.com/spdx/tools-golang/spdx/v2/common"
+	spdx "github.com/spdx/tools-golang/spdx/v2/v2_3"
 )
 
 // writeSBOM lists the modules that the linker put into each binary, Go's own library, and the certificates of the image.
 // The licences are those that lie in the modules.
 func writeSBOM(out io.Writer, o options) error {
-	doc := document{
-		SPDXVersion: "SPDX-2.3", DataLicense: "CC0-1.0", SPDXID: "SPDXRef-DOCUMENT",
-		Name:         "edge-eventer-" + o.version,
-		CreationInfo: creation{o.created.Format(time.RFC3339), []string{"Tool: edge-eventer-pack"}},
+	doc := spdx.Document{
+		SPDXVersion: spdx.Version, DataLicense: spdx.DataLicense, SPDXIdentifier: "DOCUMENT",
+		DocumentName: "edge-eventer-" + o.version,
+		CreationInfo: &spdx.CreationInfo{
+			Created: o.created.Format(time.RFC3339), Creators: []common.Creator{{CreatorType: "Tool", Creator: "edge-eventer-pack"}},
+		},
 	}
-	packages := map[string]pkg{}
+	packages := map[common.ElementID]*spdx.Package{}
 	all, err := components()
 	if err != nil {
 		return err
@@ -77,7 +37,12 @@ func writeSBOM(out io.Writer, o options) error {
 	for _, c := range all {
 		licences[c.Path] = c.expression()
 	}
-	related := map[relationship]bool{}
+	related := map[[3]string]*spdx.Relationship{}
+	relate := func(a common.ElementID, kind string, b common.ElementID) {
+		related[[3]string{string(a), kind, string(b)}] = &spdx.Relationship{
+			RefA: common.MakeDocElementID("", string(a)), RefB: common.MakeDocElementID("", string(b)), Relationship: kind,
+		}
+	}
 	var digests strings.Builder
 	for _, p := range platforms() {
 		file := "edge-eventer-" + p.file
@@ -91,29 +56,28 @@ func writeSBOM(out io.Writer, o options) error {
 		}
 		sum := digest(content)
 		digests.WriteString(sum)
-		binary := pkg{
-			SPDXID: "SPDXRef-" + file, Name: "edge-eventer", Version: o.version, FileName: file,
-			DownloadLocation: "https://github.com/edge-eventer/edge-eventer", Checksums: []checksum{{"SHA256", sum}},
-			LicenseConcluded: expressionOf(all), LicenseDeclared: "Apache-2.0", Copyright: "NOASSERTION", Purpose: "APPLICATION",
-			Comment: "commit " + o.commit + ", linux/" + strings.TrimSuffix(p.Architecture+"/"+p.Variant, "/"),
-		}
-		packages[binary.SPDXID] = binary
-		related[relationship{doc.SPDXID, "DESCRIBES", binary.SPDXID}] = true
+		binary := filePackage(common.ElementID(file), "edge-eventer", file, sum)
+		binary.PackageVersion, binary.PackageDownloadLocation = o.version, "https://github.com/edge-eventer/edge-eventer"
+		binary.PackageLicenseConcluded, binary.PackageLicenseDeclared = expressionOf(all), "Apache-2.0"
+		binary.PrimaryPackagePurpose = "APPLICATION"
+		binary.PackageComment = "commit " + o.commit + ", linux/" + strings.TrimSuffix(p.Architecture+"/"+p.Variant, "/")
+		packages[binary.PackageSPDXIdentifier] = binary
+		relate(doc.SPDXIdentifier, "DESCRIBES", binary.PackageSPDXIdentifier)
 		library := modulePackage("stdlib", strings.TrimPrefix(info.GoVersion, "go"))
-		library.LicenseDeclared, library.DownloadLocation = licences["stdlib"], "https://go.dev/dl/"
-		packages[library.SPDXID] = library
-		related[relationship{binary.SPDXID, "DEPENDS_ON", library.SPDXID}] = true
+		library.PackageLicenseDeclared, library.PackageDownloadLocation = licences["stdlib"], "https://go.dev/dl/"
+		packages[library.PackageSPDXIdentifier] = library
+		relate(binary.PackageSPDXIdentifier, "DEPENDS_ON", library.PackageSPDXIdentifier)
 		for _, m := range info.Deps {
 			if m.Replace != nil {
 				return fmt.Errorf("%s: module %s is replaced, which the list cannot tell", file, m.Path)
 			}
 			module := modulePackage(m.Path, m.Version)
-			if module.LicenseDeclared = licences[m.Path]; module.LicenseDeclared == "" {
+			if module.PackageLicenseDeclared = licences[m.Path]; module.PackageLicenseDeclared == "" {
 				return fmt.Errorf("%s: module %s is linked, and go list does not name it", file, m.Path)
 			}
-			module.Comment = "go.sum: " + m.Sum
-			packages[module.SPDXID] = module
-			related[relationship{binary.SPDXID, "DEPENDS_ON", module.SPDXID}] = true
+			module.PackageComment = "go.sum: " + m.Sum
+			packages[module.PackageSPDXIdentifier] = module
+			relate(binary.PackageSPDXIdentifier, "DEPENDS_ON", module.PackageSPDXIdentifier)
 		}
 	}
 	certs, err := os.ReadFile(o.certs)
@@ -122,37 +86,44 @@ func writeSBOM(out io.Writer, o options) error {
 	}
 	sum := digest(certs)
 	digests.WriteString(sum)
-	packages["SPDXRef-ca-certificates"] = pkg{
-		SPDXID: "SPDXRef-ca-certificates", Name: "ca-certificates", FileName: "/etc/ssl/certs/ca-certificates.crt",
-		DownloadLocation: "NOASSERTION", Checksums: []checksum{{"SHA256", sum}}, LicenseConcluded: "MPL-2.0",
-		LicenseDeclared: "MPL-2.0", Copyright: "NOASSERTION", Purpose: "FILE",
-		Comment: "Mozilla's authorities as the build machine's ca-certificates package has them; in the image only",
-	}
-	related[relationship{doc.SPDXID, "DESCRIBES", "SPDXRef-ca-certificates"}] = true
+	bundle := filePackage("ca-certificates", "ca-certificates", "/etc/ssl/certs/ca-certificates.crt", sum)
+	bundle.PackageLicenseConcluded, bundle.PackageLicenseDeclared, bundle.PrimaryPackagePurpose = "MPL-2.0", "MPL-2.0", "FILE"
+	bundle.PackageComment = "Mozilla's authorities as the build machine's ca-certificates package has them; in the image only"
+	packages[bundle.PackageSPDXIdentifier] = bundle
+	relate(doc.SPDXIdentifier, "DESCRIBES", bundle.PackageSPDXIdentifier)
 
 	doc.DocumentNamespace = "https://github.com/edge-eventer/edge-eventer/spdx/" + o.version + "-" + digest([]byte(digests.String()))
-	for _, p := range packages {
-		doc.Packages = append(doc.Packages, p)
+	for _, id := range slices.Sorted(maps.Keys(packages)) {
+		doc.Packages = append(doc.Packages, packages[id])
 	}
-	slices.SortFunc(doc.Packages, func(a, b pkg) int { return cmp.Compare(a.SPDXID, b.SPDXID) })
-	for r := range related {
-		doc.Relationships = append(doc.Relationships, r)
+	for _, key := range slices.SortedFunc(maps.Keys(related), func(a, b [3]string) int { return slices.Compare(a[:], b[:]) }) {
+		doc.Relationships = append(doc.Relationships, related[key])
 	}
-	slices.SortFunc(doc.Relationships, func(a, b relationship) int {
-		return cmp.Or(cmp.Compare(a.Element, b.Element), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Related, b.Related))
-	})
-	enc := json.NewEncoder(out)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	return enc.Encode(doc)
+	return spdxjson.Write(doc, out, spdxjson.Indent("  "), spdxjson.EscapeHTML(false))
 }
 
-func modulePackage(path, version string) pkg {
-	return pkg{
-		SPDXID: "SPDXRef-module-" + identifier(path+"-"+version), Name: path, Version: version,
-		DownloadLocation: "NOASSERTION", LicenseConcluded: "NOASSERTION", LicenseDeclared: "NOASSERTION",
-		Copyright: "NOASSERTION", Purpose: "LIBRARY",
-		External: []externalRef{{"PACKAGE-MANAGER", "purl", "pkg:golang/" + path + "@" + version}},
+// digest is the SHA-256 of the bytes in hexadecimal.
+func digest(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// filePackage is a package of one file.
+func filePackage(id common.ElementID, name, file, sum string) *spdx.Package {
+	return &spdx.Package{
+		PackageSPDXIdentifier: id, PackageName: name, PackageFileName: file, PackageDownloadLocation: "NOASSERTION",
+		PackageChecksums: []common.Checksum{{Algorithm: common.SHA256, Value: sum}}, PackageCopyrightText: "NOASSERTION",
+	}
+}
+
+func modulePackage(path, version string) *spdx.Package {
+	return &spdx.Package{
+		PackageSPDXIdentifier: common.ElementID("module-" + identifier(path+"-"+version)), PackageName: path, PackageVersion: version,
+		PackageDownloadLocation: "NOASSERTION", PackageLicenseConcluded: "NOASSERTION", PackageLicenseDeclared: "NOASSERTION",
+		PackageCopyrightText: "NOASSERTION", PrimaryPackagePurpose: "LIBRARY",
+		PackageExternalReferences: []*spdx.PackageExternalReference{
+			{Category: "PACKAGE-MANAGER", RefType: "purl", Locator: "pkg:golang/" + path + "@" + version},
+		},
 	}
 }
 
