@@ -104,7 +104,7 @@ func (b *builder) finish() error {
 	if err := b.flush(); err != nil {
 		return b.fail(err)
 	}
-	if err := b.spool.db.Sync(); err != nil {
+	if err := b.spool.options.fsync(b.spool.file); err != nil {
 		return b.fail(err)
 	}
 	b.spool.db.NoSync = false
@@ -193,7 +193,7 @@ func (s *Spool) replace() error {
 	if err := os.Rename(newPath(s.options.Path), s.options.Path); err != nil {
 		return fmt.Errorf("put new file in place: %w", classify(err))
 	}
-	return classify(syncDir(s.options.Path))
+	return classify(s.syncDir(s.options.Path))
 }
 
 // fit makes a sound file fit MaxBytes, and gives back what a drained backlog left where that is three quarters of a file

@@ -70,6 +70,9 @@ type Options struct {
 
 	// orderly takes free pages in their order, which bbolt's map does not. Tests have the same file in each run with it.
 	orderly bool
+
+	// fsync is (*os.File).Sync except in tests.
+	fsync func(*os.File) error
 }
 
 func (o *Options) check() error {
@@ -97,6 +100,9 @@ func (o *Options) check() error {
 	}
 	if o.OpenFile == nil {
 		o.OpenFile = os.OpenFile
+	}
+	if o.fsync == nil {
+		o.fsync = (*os.File).Sync
 	}
 	if o.PageSize == 0 {
 		o.PageSize = defaultPageSize
@@ -553,7 +559,7 @@ func (s *Spool) mend() error {
 		}
 		_, err = file.WriteAt(b.meta, b.offset)
 		if err == nil {
-			err = file.Sync()
+			err = s.options.fsync(file)
 		}
 		if err = errors.Join(err, file.Close()); err != nil {
 			return fmt.Errorf("undo failed commit: %w", classify(err))
@@ -621,12 +627,12 @@ func (s *Spool) maxLedger() uint64 {
 }
 
 // syncDir makes renames in the directory of path durable.
-func syncDir(path string) error {
+func (s *Spool) syncDir(path string) error {
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return fmt.Errorf("open directory: %w", err)
 	}
-	err = dir.Sync()
+	err = s.options.fsync(dir)
 	if errors.Is(err, syscall.EINVAL) {
 		// A file system without an fsync for directories.
 		err = nil
