@@ -130,13 +130,15 @@ func (s *asides) prove() (found []*aside) {
 	return found
 }
 
-// acquit drops all accusations.
-func (s *asides) acquit() {
+// acquit drops all accusations, and reports whether one was of a group.
+func (s *asides) acquit() (group bool) {
 	for key, a := range s.all {
 		if !a.proved {
+			group = group || key.group
 			s.drop(key)
 		}
 	}
+	return group
 }
 
 // again makes everything due at once.

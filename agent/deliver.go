@@ -234,7 +234,9 @@ type waiting struct {
 	// untold counts the observations in the queue.
 	untold uint64
 	// trial says that the incidents are set aside and tried on their own, in the given form; trialGroup is the group that is tried.
-	trial      bool
+	trial bool
+	// probe says that the incident is one in turn of a group that is suspected, with nothing there to try in its place.
+	probe      bool
 	trialGroup string
 	form       notify.Form
 	// over are the keys of incidents that can be forgotten, resolved those incidents where the receiver is told of them.
@@ -326,7 +328,7 @@ func (d *delivery) choose(q *spool.Queue, w *waiting, now time.Time, level budge
 		w.next = earlier(w.next, d.resumeAt)
 	} else if d.asides.accused() > 0 {
 		// Nothing is there to try in its place.
-		d.asides.acquit()
+		w.probe = d.asides.acquit()
 		if err := d.readDue(q, w, now, level); err != nil || len(w.incidents) > 0 {
 			return err
 		}
@@ -350,7 +352,7 @@ func (d *delivery) readDue(q *spool.Queue, w *waiting, now time.Time, level budg
 	case w.trialGroup != "":
 		// Each trial is of another message, for it may be the first one that is bad.
 		most, skip = 1, skipOf(d.asides.all[asideKey{true, w.trialGroup}].tries)
-	case d.refused >= d.mayRefuse():
+	case w.probe, d.refused >= d.mayRefuse():
 		most, skip = 1, skipOf(d.trouble.failures)
 	}
 	var due bool
@@ -665,6 +667,10 @@ func (d *delivery) delivered(ctx context.Context, w *waiting, confirmed []told) 
 		d.narrow, d.doubted = narrowing{}, true
 	case !d.narrow.active() && !w.trial:
 		d.doubted = false
+	}
+	if w.probe && len(confirmed) > 0 {
+		// The group takes messages: it is another one of them that is at fault.
+		d.cleared, d.doubted = d.groupOf(confirmed[0].incident), true
 	}
 	d.narrow.decided(confirmed)
 	d.narrow.taken = d.narrow.active()
