@@ -98,6 +98,7 @@ func TestVersionIsTheSameEverywhere(t *testing.T) {
 	version := regexp.MustCompile(`image: ` + regexp.QuoteMeta(imageName) + `:(\S+)`).FindStringSubmatch(readText(t, manifestFile))[1]
 	for path, pattern := range map[string]string{
 		"edge-eventer-several-servers.yaml": `image: ` + regexp.QuoteMeta(imageName) + `:(\S+)`,
+		"../CHANGELOG.md":                   `\A# Changelog\n\n## (\S+)\n`,
 		"chart/Chart.yaml":                  `(?m)^version: (\S+)$`,
 		"helmchart.yaml":                    `/v[0-9.]+/edge-eventer-(\S+)\.tgz\n`,
 		"../README.md":                      `sudo apt install \./edge-eventer_(\S+)_arm64\.deb\n`,

@@ -88,7 +88,7 @@ func TestReleaseNotesAreThoseOfTheChangelog(t *testing.T) {
 		return string(out), err
 	}
 	for version, want := range map[string]string{"v1.2.3": "\n### Added\n\n- second\n\nMade with go", "1.3.0-rc.1": "\n- third\n\nMade with go", "v1.2.0": "\n- first\n\nMade with go"} {
-		if out, err := notes(version); err != nil || !strings.HasPrefix(out, want) || !regexp.MustCompile(`dpkg-deb [0-9.]+, zstd`).MatchString(out) {
+		if out, err := notes(version); err != nil || !strings.HasPrefix(out, want) || !regexp.MustCompile(`, dpkg-deb [0-9.]+, zstd [0-9.]+, tar [0-9.]+, gzip [0-9.]+\.\n$`).MatchString(out) {
 			t.Errorf("%s: %v: %q, want %q", version, err, out, want)
 		}
 	}
