@@ -567,7 +567,7 @@ func (in *intake) takeChanges(tx *spool.Tx, changes []watch.Change, t *tally) er
 			}
 			err = tx.Forget(eventID(&c.Event))
 		case c.Unreadable:
-			err = in.takeUnreadable(tx, &c.Event.ObjectMeta, takeOptions{at: c.At}, t)
+			err = in.takeUnreadable(tx, &c.Event.ObjectMeta, takeOptions{at: c.At})
 		default:
 			err = in.take(tx, &c.Event, takeOptions{at: c.At}, t)
 		}
@@ -637,7 +637,7 @@ func (in *intake) takePage(tx *spool.Tx, page watch.Page, t *tally) error {
 	for i := range page.Unreadable {
 		m := &page.Unreadable[i]
 		alive.add(idOf(m).Key())
-		if err := in.takeUnreadable(tx, m, options, t); err != nil {
+		if err := in.takeUnreadable(tx, m, options); err != nil {
 			return err
 		}
 	}
@@ -767,7 +767,7 @@ func (in *intake) countedBefore(key uint64, t *tally) (uint32, bool) {
 func observedOf(e *notify.Event) uint32 { return uint32(min(uint64(e.Observed()), 1<<32-1)) }
 
 // takeUnreadable counts an event that could not be read as lost, once for each of its versions, however often it is listed.
-func (in *intake) takeUnreadable(tx *spool.Tx, m *notify.ObjectMeta, options takeOptions, t *tally) error {
+func (in *intake) takeUnreadable(tx *spool.Tx, m *notify.ObjectMeta, options takeOptions) error {
 	// What is no number is 0: then there is one version.
 	version, _ := watch.ParseResourceVersion(m.ResourceVersion)
 	id := idOf(m)

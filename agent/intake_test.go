@@ -450,9 +450,9 @@ func TestAnUpdateWithAnEarlierTimeReachesTheArchive(t *testing.T) {
 		var got []string
 		for _, m := range r.messages() {
 			for _, in := range m.Incidents {
-				got = append(got, in.Event.ResourceVersion+" "+in.Event.Message)
+				got = append(got, in.ResourceVersion+" "+in.Message)
 				if in.LastSeen.After(m.Now) {
-					t.Errorf("version %s is shown as seen at %s, in %s", in.Event.ResourceVersion, in.LastSeen, in.LastSeen.Sub(m.Now))
+					t.Errorf("version %s is shown as seen at %s, in %s", in.ResourceVersion, in.LastSeen, in.LastSeen.Sub(m.Now))
 				}
 			}
 		}

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -74,7 +75,7 @@ func TestAgentKnowsThatItWaitsForASecret(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel() // Nothing is to be sent anywhere.
-		failure, _ := receiver.Send(ctx, request).(*notify.Error)
+		failure, _ := errors.AsType[*notify.Error](receiver.Send(ctx, request))
 		d.backOff(request, nil, failure)
 	}
 	if a.secretMissing() {

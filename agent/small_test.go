@@ -47,7 +47,7 @@ func TestOneLongMessageStopsNothing(t *testing.T) {
 			pass(time.Minute)
 			wantTold(t, r, map[string]int{"long": 1, "hostile": 1, "web": 1})
 			for _, in := range r.messages()[0].Incidents {
-				if m := in.Event.Message; in.Workload == "long" && (!strings.HasPrefix(m, "世世") || !strings.HasSuffix(m, " more bytes)")) {
+				if m := in.Message; in.Workload == "long" && (!strings.HasPrefix(m, "世世") || !strings.HasSuffix(m, " more bytes)")) {
 					t.Errorf("the message is %.20s and %d bytes", m, len(m))
 				}
 			}
@@ -174,7 +174,7 @@ func TestSpoolThatTakesNothingIsNotHealthy(t *testing.T) {
 				t.Errorf("%v: %q", c.err, stuck)
 			}
 			stop()
-			<-done
+			_ = <-done // It ends with ctx.
 		})
 	}
 }

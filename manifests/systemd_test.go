@@ -228,7 +228,7 @@ mkdir /etc/edge-eventer
 	} {
 		out, err := machine(t, unpacked(t, program), fakes+c.before+"\n: >/tmp/slept\n"+command+"\ncat /tmp/slept")
 		slept := 0
-		for _, line := range strings.Fields(out) {
+		for line := range strings.FieldsSeq(out) {
 			n, err := strconv.Atoi(line)
 			if err != nil {
 				t.Fatalf("%s: it says: %s", c.before, out)

@@ -9,8 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/edge-eventer/edge-eventer/notify"
 )
 
 func TestWebhookDocumentIsAsTheDesignShows(t *testing.T) {

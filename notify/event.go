@@ -104,18 +104,17 @@ func (e *Event) Host() string {
 	return e.ReportingInstance
 }
 
-// latestTime is a day and a half before the year 10000: in no zone is it later than year 9999.
-var latestTime = time.Date(9999, time.December, 30, 12, 0, 0, 0, time.UTC)
-
 // BoundTime returns t within the years 1 to 9999 in every time zone: encoding/json refuses others, and fmt and templates then
 // panic or fail. Anybody who may create events may write any time. What is earlier becomes the zero time, which stands for not
 // set, what is later the 30th of December 9999.
 func BoundTime(t time.Time) time.Time {
+	// A day and a half before the year 10000: in no zone is it later than year 9999.
+	latest := time.Date(9999, time.December, 30, 12, 0, 0, 0, time.UTC)
 	switch {
 	case t.UTC().Year() < 1:
 		return time.Time{}
-	case t.After(latestTime):
-		return latestTime
+	case t.After(latest):
+		return latest
 	}
 	return t
 }

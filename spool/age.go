@@ -24,8 +24,8 @@ const (
 	maxMilestones = agePart + 16
 )
 
-// milestonesKey is where the table lies: among the values, under a name that no caller can give, so that older releases keep it.
-var milestonesKey = []byte{kindValue, 0, 'a', 'g', 'e'}
+// milestonesKey returns where the table lies: among the values, under a name that no caller can give, so that older releases keep it.
+func milestonesKey() []byte { return []byte{kindValue, 0, 'a', 'g', 'e'} }
 
 // milestone says that everything up to a number had arrived at a time of the spool's own clock.
 type milestone struct {
@@ -94,7 +94,7 @@ func (c *clock) stamp(t *totals, monotonic time.Duration) {
 }
 
 func (tx *Tx) milestones() []milestone {
-	payload, ok := tx.payload(milestonesKey)
+	payload, ok := tx.payload(milestonesKey())
 	if !ok {
 		return nil
 	}
@@ -147,7 +147,7 @@ func (tx *Tx) passMilestone(before totals, now int64) ([]milestone, error) {
 		payload = binary.BigEndian.AppendUint64(payload, uint64(m.age))
 		payload = binary.BigEndian.AppendUint64(payload, m.count)
 	}
-	return table, tx.putChanged(milestonesKey, payload)
+	return table, tx.putChanged(milestonesKey(), payload)
 }
 
 // lastAt returns the index of the last milestone at or before the time, -1 if there is none.

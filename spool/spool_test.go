@@ -570,7 +570,7 @@ func TestReadOnlyDirectoryIsSaidAndPasses(t *testing.T) {
 		o.OpenFile = func(name string, flag int, _ os.FileMode) (*os.File, error) {
 			return nil, &os.PathError{Op: "open", Path: name, Err: errno}
 		}
-		if _, err := Open(o); !errors.Is(err, want) || errors.Is(err, ErrReadOnly) != (want == ErrReadOnly) {
+		if _, err := Open(o); !errors.Is(err, want) || errors.Is(err, ErrReadOnly) != errors.Is(want, ErrReadOnly) {
 			t.Errorf("open: %v", err)
 		}
 		h.open()

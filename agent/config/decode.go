@@ -144,7 +144,7 @@ type field struct {
 // fields lists the keys of a struct in their order. An inlined struct's keys are those of the outer one, and so are those of
 // a receiver's settings.
 func fields(v reflect.Value, add func(key string, f field)) {
-	receiver, isReceiver := v.Interface().(Receiver)
+	receiver, isReceiver := reflect.TypeAssert[Receiver](v)
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		name, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
@@ -211,7 +211,7 @@ func meant(word string, allowed []string) string {
 // unknownKey says what is allowed in place of a key. A receiver may name a key of other types as long as its value says nothing: a file that
 // lists every key with its default is right for each type. Of a receiver whose type is unknown that is said, and nothing of its keys.
 func (d *decoder) unknownKey(keyNode, value *yaml.Node, path string, v reflect.Value, allowed []string) {
-	receiver, isReceiver := v.Interface().(Receiver)
+	receiver, isReceiver := reflect.TypeAssert[Receiver](v)
 	types := typesWith(keyNode.Value)
 	switch {
 	case !isReceiver || len(types) == 0:

@@ -111,7 +111,7 @@ func (r *Receiver) address() string {
 	if !f.IsValid() {
 		return ""
 	}
-	secret, ok := f.Interface().(notify.Secret)
+	secret, ok := reflect.TypeAssert[notify.Secret](f)
 	if !ok || secret.File() != "" {
 		return ""
 	}

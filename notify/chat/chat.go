@@ -79,6 +79,7 @@ func (e *Entry) Brief() string {
 	return strings.Join(append([]string{heading}, e.Lines()...), "\n")
 }
 
+// Filled returns the texts that are not empty.
 func Filled(texts ...string) []string {
 	kept := texts[:0]
 	for _, t := range texts {
@@ -161,6 +162,7 @@ func (c *Chat) Title(m *notify.Message, n int) string {
 	return what
 }
 
+// CountCritical counts the critical incidents.
 func CountCritical(incidents []notify.Incident) int {
 	n := 0
 	for i := range incidents {
@@ -254,4 +256,5 @@ func Fit(m *notify.Message, most, limit int, build func(n, textLimit int) []byte
 	}
 }
 
+// ByteSize counts as platforms do whose limit is in bytes.
 func ByteSize(b []byte) int { return len(b) }

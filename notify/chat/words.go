@@ -35,6 +35,7 @@ type Words struct {
 	resolved                  string
 }
 
+// WordsOf returns the words of a language: zh, or English for any other.
 func WordsOf(language string) *Words {
 	if language == "zh" {
 		return &Words{

@@ -68,7 +68,7 @@ func (r *receiver) document(in *notify.Incident, textLimit int) *document {
 		Kind: short(e.InvolvedObject.Kind), Name: short(e.InvolvedObject.Name), Workload: short(in.Workload),
 		FieldPath: short(e.InvolvedObject.FieldPath), ObjectUID: short(e.InvolvedObject.UID),
 		EventName: short(e.Name), EventUID: short(e.UID), Component: short(in.Reporter()), Host: short(in.Host()),
-		Count: int(min(e.Observed(), 1<<31-1)), Occurrences: in.Occurrences, Untold: in.Untold, FirstSeen: in.FirstSeen.UTC(), Own: in.Own,
+		Count: min(e.Observed(), 1<<31-1), Occurrences: in.Occurrences, Untold: in.Untold, FirstSeen: in.FirstSeen.UTC(), Own: in.Own,
 	}
 	for _, name := range in.Objects {
 		d.Objects = append(d.Objects, short(name))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -98,9 +99,7 @@ func (r *receiver) target(documents int) (notify.Target, error) {
 	query.Set("filter_path", paths)
 	u.RawQuery = query.Encode()
 	to := notify.Target{URL: u.String(), Header: make(map[string]notify.Secret, len(r.config.Headers)+1)}
-	for name, value := range r.config.Headers {
-		to.Header[name] = value
-	}
+	maps.Copy(to.Header, r.config.Headers)
 	authorization, err := r.authorization()
 	if err != nil {
 		return to, &notify.Error{Outcome: notify.BadTarget, Reason: "apiKey or password cannot be read", Err: err}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -125,9 +126,7 @@ func (r *receiver) target() (notify.Target, error) {
 
 func (r *receiver) authorized(text string) (notify.Target, error) {
 	to := notify.Target{URL: text, Header: make(map[string]notify.Secret, len(r.config.Headers)+1)}
-	for name, value := range r.config.Headers {
-		to.Header[name] = value
-	}
+	maps.Copy(to.Header, r.config.Headers)
 	secret, scheme := r.config.Token, map[string]string{"2": "Token ", "3": "Bearer "}[r.config.API]
 	if r.config.User != "" {
 		secret = r.config.Password

@@ -105,7 +105,7 @@ func (p *Elasticsearch) create(action, source []byte) (bulkItem, error) {
 		} `json:"create"`
 	}
 	if err := json.Unmarshal(action, &a); err != nil || a.Create == nil || a.Create.ID == "" || len(a.Create.ID) > 512 {
-		return bulkItem{}, fmt.Errorf("Malformed action/metadata line, found %.80q", action)
+		return bulkItem{}, fmt.Errorf("malformed action/metadata line, found %.80q", action)
 	}
 	item := bulkItem{ID: a.Create.ID, Status: http.StatusCreated}
 	fail := func(status int, kind, reason string) (bulkItem, error) {

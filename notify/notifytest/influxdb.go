@@ -202,9 +202,10 @@ func cutFields(text string) (fields, stamp string) {
 
 func untilUnescaped(text string, end byte) (before, after string) {
 	for i := 0; i < len(text); i++ {
-		if text[i] == '\\' {
+		switch text[i] {
+		case '\\':
 			i++
-		} else if text[i] == end {
+		case end:
 			return text[:i], text[i+1:]
 		}
 	}
@@ -213,9 +214,10 @@ func untilUnescaped(text string, end byte) (before, after string) {
 
 func endOfString(text string) int {
 	for i := 0; i < len(text); i++ {
-		if text[i] == '\\' {
+		switch text[i] {
+		case '\\':
 			i++
-		} else if text[i] == '"' {
+		case '"':
 			return i
 		}
 	}

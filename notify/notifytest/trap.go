@@ -2,7 +2,9 @@ package notifytest
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -86,7 +88,7 @@ func deaf(c net.Conn) {
 			return
 		}
 		_ = c.SetReadDeadline(time.Now())
-		if _, err := c.Read(one[:]); err == io.EOF || err == io.ErrClosedPipe {
+		if _, err := c.Read(one[:]); errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) {
 			return
 		}
 	}
@@ -167,7 +169,7 @@ type TrapServer struct {
 
 // StartTrap runs the trap until Close.
 func StartTrap(t Trap, certificate *tls.Certificate) (*TrapServer, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}

@@ -140,11 +140,11 @@ func (r *receiver) Send(ctx context.Context, request *notify.Request) error {
 	if err != nil {
 		return err
 	}
-	return verdict(answer, request.Incidents)
+	return verdict(answer)
 }
 
 // verdict judges the answer. Partial success must not be repeated as it is, and does not say which records it means: alone they tell.
-func verdict(a *notify.Answer, incidents int) error {
+func verdict(a *notify.Answer) error {
 	if a.Broken != nil {
 		return a.Broken
 	}

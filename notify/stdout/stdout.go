@@ -14,8 +14,6 @@ import (
 type receiver struct {
 	chat.Chat
 
-	config *Config
-
 	out   io.Writer
 	color bool
 	// busy holds a token while a write is under way: a pipe that nobody reads must not hold Send beyond its deadline.

@@ -143,6 +143,7 @@ func Size(bytes int) string {
 	return fmt.Sprintf("%d MiB", bytes>>20)
 }
 
+// Width sums up the widths of the runes.
 func Width(text string, width func(rune) int) int {
 	total := 0
 	for _, r := range text {
@@ -151,12 +152,13 @@ func Width(text string, width func(rune) int) int {
 	return total
 }
 
-// Widths of a rune in the units that platforms count in.
-
+// Bytes is the width of a rune in bytes of UTF-8.
 func Bytes(r rune) int { return max(1, utf8.RuneLen(r)) }
 
+// Runes is the width of a rune in characters.
 func Runes(rune) int { return 1 }
 
+// UTF16 is the width of a rune in code units of UTF-16.
 func UTF16(r rune) int {
 	if r > 0xFFFF {
 		return 2
@@ -164,6 +166,7 @@ func UTF16(r rune) int {
 	return 1
 }
 
+// CutBytes cuts to a number of bytes.
 func CutBytes(text string, limit int) string { return Cut(text, limit, Bytes) }
 
 // CutRunes is for labels and names, which people read and platforms do not count.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -74,7 +75,7 @@ func order(c component) string {
 // linked adds the modules of one platform, with the texts that lie at the module's root and in the folders down to each package that
 // is linked.
 func linked(p platform, found map[string]*component) error {
-	cmd := exec.Command("go", "list", "-deps", "-json=Dir,Standard,Module", agentPackage)
+	cmd := exec.CommandContext(context.Background(), "go", "list", "-deps", "-json=Dir,Standard,Module", agentPackage)
 	cmd.Env = append(os.Environ(), "GOOS="+p.OS, "GOARCH="+p.Architecture, "GOARM="+strings.TrimPrefix(p.Variant, "v"), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -114,7 +115,7 @@ func linked(p platform, found map[string]*component) error {
 
 // library adds Go's own library.
 func library(found map[string]*component) error {
-	out, err := exec.Command("go", "env", "GOROOT", "GOVERSION").Output()
+	out, err := exec.CommandContext(context.Background(), "go", "env", "GOROOT", "GOVERSION").Output()
 	if err != nil {
 		return fmt.Errorf("go env: %w", err)
 	}

@@ -87,7 +87,7 @@ func TestBookFindsWhatIsLost(t *testing.T) {
 		d.expect(0, "")
 	})
 	soakTest(t, "waiting", func(d *diary) {
-		name := d.eventIn("soak-shop", stuckWords[0])
+		name := d.eventIn("soak-shop", stuckWords()[0])
 		d.w.events[name], d.w.observations["incident of "+name], d.w.sample["incident of "+name] = 1, 1, name
 		d.expect(0, "")
 	})
@@ -339,13 +339,13 @@ func TestBookAllowsWhatNobodyCouldSee(t *testing.T) {
 
 func TestBookWantsWhatIsRefusedInUnknownWordsToWait(t *testing.T) {
 	soakTest(t, "given up", func(d *diary) {
-		name := d.eventIn("soak-shop", stuckWords[1])
+		name := d.eventIn("soak-shop", stuckWords()[1])
 		d.lose(spool.Refused, 1)
 		d.w.observations["incident of "+name], d.w.sample["incident of "+name] = 1, name
 		d.expect(2, "alerts: 1 messages were given up as refused")
 	})
 	soakTest(t, "others behind it", func(d *diary) {
-		d.eventIn("soak-shop", stuckWords[1])
+		d.eventIn("soak-shop", stuckWords()[1])
 		name := d.event(100)
 		d.w.events["soak-0000001"], d.w.events[name] = 1, 1
 		d.w.observations["incident of soak-0000001"], d.w.sample["incident of soak-0000001"] = 1, "soak-0000001"

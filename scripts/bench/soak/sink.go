@@ -39,8 +39,8 @@ const (
 	stuck = "unspeakable"
 )
 
-// stuckWords begin such messages: one is refused with 200 and a code, the other with a 500 that belongs to the message.
-var stuckWords = []string{stuck + " 200 ", stuck + " 500 "}
+// stuckWords returns how such messages begin: one is refused with 200 and a code, the other with a 500 that belongs to the message.
+func stuckWords() [2]string { return [2]string{stuck + " 200 ", stuck + " 500 "} }
 
 // The answers of what stands between the agent and its receivers.
 const (
@@ -228,11 +228,11 @@ func (s *sink) refuses(w http.ResponseWriter, receiver string, m *message) bool 
 			s.book.answered(receiver, m, "400, poisoned", false)
 			http.Error(w, "poisoned", http.StatusBadRequest)
 			return true
-		case strings.HasPrefix(text, stuckWords[0]):
+		case strings.HasPrefix(text, stuckWords()[0]):
 			s.book.answered(receiver, m, "200, an unknown code", false)
 			_, _ = io.WriteString(w, `{"ok": false, "code": 45002}`)
 			return true
-		case strings.HasPrefix(text, stuckWords[1]):
+		case strings.HasPrefix(text, stuckWords()[1]):
 			s.book.answered(receiver, m, "500 for this message", false)
 			http.Error(w, "cannot store this", http.StatusInternalServerError)
 			return true

@@ -47,11 +47,11 @@ func TestReceiversRefuseInUnknownWordsWhatIsMarkedSo(t *testing.T) {
 		body          string
 	}{
 		{"/archive", "all is well", 200, `{"ok": true}`},
-		{"/archive", stuckWords[0], 200, `{"ok": false, "code": 45002}`},
-		{"/alerts", stuckWords[1], 500, "cannot store this\n"},
+		{"/archive", stuckWords()[0], 200, `{"ok": false, "code": 45002}`},
+		{"/alerts", stuckWords()[1], 500, "cannot store this\n"},
 		{"/archive", poison, 400, "poisoned\n"},
 		{"/alerts", poison, 200, `{"ok": true}`},
-		{chatPath, stuckWords[0], 200, chatStuck},
+		{chatPath, stuckWords()[0], 200, chatStuck},
 	} {
 		text := `{"incidents":[{"own":true,"event":{"message":"` + c.message + `"}}]}`
 		status, body, err := post(t, http.DefaultClient, "http://"+s.plainAt+c.path, text, time.Minute)
