@@ -185,6 +185,17 @@ func TestTemplatedBodyIsWithinTheBatch(t *testing.T) {
 	}
 }
 
+// TestLongMessageIsCutWhereATemplateRepeatsIt: what reaches the bound on text with the whole message is tried with less of it, and is no dead
+// letter.
+func TestLongMessageIsCutWhereATemplateRepeatsIt(t *testing.T) {
+	s := webhookSubject()
+	r := s.receiver(t, "http://127.0.0.1:1", func(c *configtest.Keys) { c.Body = "{{ range 8 }}{{ $.Message | printf \"%s\" }}{{ end }}" })
+	request := render(t, r, message(withText(strings.Repeat("long ", 60<<10))), notify.Full)
+	if len(request.Body) > 256<<10 || strings.Count(string(request.Body), "… [cut ") != 8 {
+		t.Errorf("%d bytes with %d cuts", len(request.Body), strings.Count(string(request.Body), "… [cut "))
+	}
+}
+
 // TestTemplateThatNeverEndsIsRefused goes through the check of a configuration; notify/template tests the same while the agent runs.
 func TestTemplateThatNeverEndsIsRefused(t *testing.T) {
 	for body, want := range map[string]string{
