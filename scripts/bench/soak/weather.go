@@ -81,10 +81,15 @@ func kinds() []string {
 
 const stuckKind = "stuck"
 
-// rains makes bursts, drizzle, repeats and quiet, and now and then a storm: more than the spool can hold, over a dead link.
+// rains makes bursts, drizzle, repeats and quiet, and now and then a storm: more than the spool can hold, over a dead link. The third shower
+// is one, so that no run is without.
 func (s *sky) rains(ctx context.Context, r *rand.Rand) {
-	for ctx.Err() == nil {
-		switch n := r.IntN(100); {
+	for i := 0; ctx.Err() == nil; i++ {
+		n := r.IntN(100)
+		if i == 2 {
+			n = 77
+		}
+		switch {
 		case n < 30:
 			s.book.did("burst")
 			s.rain.burst(ctx, 20+r.IntN(380), r.IntN(900), true)
