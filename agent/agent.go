@@ -33,6 +33,9 @@ type Options struct {
 	Logger *slog.Logger
 	// ConfigPath is the file of the configuration. It is looked at for changes; empty: it is not.
 	ConfigPath string
+	// Trim gives back pages of mapped files where they have become many, and with much set where all of one may be needed soon. Default:
+	// they stay.
+	Trim func(much bool)
 	// Reread reads the configuration again, for a reload. Nil: there are none.
 	Reread func() (*config.Config, error)
 }
@@ -168,6 +171,7 @@ func (a *Agent) openSpool(ctx context.Context) (*spool.Spool, error) {
 			MaxBytes: a.config.Spool.MaxBytes,
 			MaxAge:   leastAge(a.config),
 			Synced:   a.syncs.add,
+			Touched:  a.options.Trim,
 		})
 		switch {
 		case err == nil:

@@ -61,6 +61,11 @@ type Options struct {
 	// called inside Update and must not use the spool. Default: nobody is told.
 	Synced func(time.Duration)
 
+	// Touched is called after pages of the file were read: at the end of each Update and View, before a commit, and within those that read many. It may
+	// give the process's view of them back. Before a commit commits is set: one that fails reads all of the file. It must not use the
+	// spool. Default: nobody is told.
+	Touched func(commits bool)
+
 	// OpenFile opens the file, os.OpenFile by default. Tests inject faults with it.
 	OpenFile func(name string, flag int, perm os.FileMode) (*os.File, error)
 
@@ -437,7 +442,14 @@ func (s *Spool) Update(fn func(*Tx) error) error {
 		// What the failed commit left is put right at once, so that Views in the meantime do not see it.
 		_ = s.mend()
 	}
+	s.touched(false)
 	return err
+}
+
+func (s *Spool) touched(commits bool) {
+	if s.options.Touched != nil {
+		s.options.Touched(commits)
+	}
 }
 
 // update runs one transaction.
@@ -487,6 +499,7 @@ func (s *Spool) update(fn func(*Tx) error) (err error) {
 	// What adds nothing to speak of, such as an acknowledgement, may use the reserve too: it is what makes room.
 	s.notes = notes
 	s.limit(tx.evicting > 0 || s.notes)
+	s.touched(true)
 	tx.inside = true
 	err = s.commit(btx)
 	tx.inside = false
@@ -588,6 +601,7 @@ func (s *Spool) View(fn func(*Tx) error) error {
 			return err
 		}
 	}
+	defer s.touched(false)
 	return s.view(fn)
 }
 

@@ -31,6 +31,9 @@ type Tx struct {
 	puts  int
 	grown int64
 
+	// scanned counts the entries that loops went through.
+	scanned uint64
+
 	// evicting, if not 0, is how much makeRoom wants to evict at most.
 	evicting int
 	// evicted, if not nil, counts what was evicted.
@@ -191,6 +194,9 @@ func (tx *Tx) delete(key []byte) (bool, error) {
 	return true, nil
 }
 
+// touchEvery is after how many entries of a loop Options.Touched is called. A record that lies alone brings 16 pages into the process.
+const touchEvery = 32
+
 // scan yields the entries under prefix in the order of their keys. The loop may change the spool: after a change the scan
 // looks up the first key behind the last one it gave, because bbolt's cursor may skip or repeat entries then.
 func (tx *Tx) scan(prefix []byte) iter.Seq2[[]byte, []byte] {
@@ -200,6 +206,9 @@ func (tx *Tx) scan(prefix []byte) iter.Seq2[[]byte, []byte] {
 		k, v := c.Seek(prefix)
 		tx.inside = false
 		for k != nil && bytes.HasPrefix(k, prefix) {
+			if tx.scanned++; tx.scanned%touchEvery == 0 {
+				tx.spool.touched(false)
+			}
 			changes := tx.changes
 			if !yield(k, v) {
 				return

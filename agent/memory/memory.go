@@ -20,6 +20,8 @@ const (
 	maxProcs = 2
 	// fileBound is how much of mapped files may be resident before they are given back.
 	fileBound = 8 << 20
+	// fileLeft is how much is given back before what may need a whole mapped file of 16 MiB.
+	fileLeft = 4 << 20
 )
 
 // Settings say what Tune found and set. The zero value of a field means that it was left alone.
@@ -33,9 +35,11 @@ type Settings struct {
 }
 
 // Tune sets the garbage collector and GOMAXPROCS, unless the environment did, and bounds the resident pages of mapped files from then on. The
-// program calls it once, at its start.
-func Tune() Settings {
-	s := settings(cgroupLimit("/"), os.Getenv)
+// program calls it once, at its start. What it returns looks at once whether they have become too many, as each collection does: who
+// reads much of a mapped file and allocates little calls it now and then, and with much set before it may read all of one. It costs some
+// microseconds where they have not.
+func Tune() (s Settings, trim func(much bool)) {
+	s = settings(cgroupLimit("/"), os.Getenv)
 	if s.GCPercent != 0 {
 		debug.SetGCPercent(s.GCPercent)
 	}
@@ -49,8 +53,7 @@ func Tune() Settings {
 	if s.CgroupLimit > 0 && s.CgroupLimit <= tightLimit {
 		readSinglePages()
 	}
-	trimAfterCollections(fileBound)
-	return s
+	return s, trimAfterCollections(fileBound)
 }
 
 // settings chooses. In a small cgroup half of the limit is for files: of the binary's pages about 6 MiB are in use all the time.

@@ -6,7 +6,9 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
+	"sync"
 	"syscall"
 )
 
@@ -91,6 +93,8 @@ func readSinglePages() {
 
 // trimmer gives the pages of mapped files back.
 type trimmer struct {
+	// busy is held by who trims. Nobody waits for it.
+	busy   sync.Mutex
 	bound  int64
 	binary []mapping
 	statm  *os.File
@@ -98,14 +102,22 @@ type trimmer struct {
 
 // trimAfterCollections looks after each garbage collection whether more than bound bytes of files are resident, and if so takes
 // all of them out of the process. They stay in the page cache: what is needed comes back with a fault that costs a
-// microsecond or two for 16 pages, and what is not needed can be reclaimed without asking the process.
-func trimAfterCollections(bound int64) {
+// microsecond or two for 16 pages, and what is not needed can be reclaimed without asking the process. What it returns looks at once.
+func trimAfterCollections(bound int64) (trim func(much bool)) {
 	statm, err := os.Open("/proc/self/statm")
 	if err != nil {
-		return
+		return func(bool) {}
 	}
 	// The binary's mappings stay as they are; those of the spool change as it grows.
-	(&trimmer{bound: bound, binary: readMappings("smaps", binaryMappings), statm: statm}).arm()
+	t := &trimmer{bound: bound, binary: readMappings("smaps", binaryMappings), statm: statm}
+	t.arm()
+	return func(much bool) {
+		if much {
+			t.trim(min(bound, fileLeft))
+			return
+		}
+		t.trim(bound)
+	}
 }
 
 // sentinel is garbage from its birth; it has a pointer because objects without are put together with others.
@@ -114,16 +126,20 @@ type sentinel struct{ _ *byte }
 // arm waits for the next collection.
 func (t *trimmer) arm() {
 	runtime.SetFinalizer(&sentinel{}, func(*sentinel) {
-		t.trim()
+		t.trim(t.bound)
 		t.arm()
 	})
 }
 
-func (t *trimmer) trim() {
-	if t.residentFiles() <= t.bound {
+func (t *trimmer) trim(bound int64) {
+	if !t.busy.TryLock() {
 		return
 	}
-	for _, m := range append(readMappings("maps", sharedMappings), t.binary...) {
+	defer t.busy.Unlock()
+	if t.residentFiles() <= bound {
+		return
+	}
+	for _, m := range slices.Concat(readMappings("maps", sharedMappings), t.binary) {
 		m.advise(syscall.MADV_DONTNEED)
 	}
 }

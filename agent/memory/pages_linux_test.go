@@ -49,12 +49,12 @@ func TestFewResidentPagesAreLeftAlone(t *testing.T) {
 		t.Fatalf("%d bytes of files are resident: the test program alone is larger", before)
 	}
 	tr.bound = before + 64<<20
-	tr.trim()
+	tr.trim(tr.bound)
 	if after := tr.residentFiles(); after < before {
 		t.Errorf("trimmed from %d to %d bytes below the bound", before, after)
 	}
 	tr.bound = 1 << 20
-	tr.trim()
+	tr.trim(tr.bound)
 	if after := tr.residentFiles(); after >= before {
 		t.Errorf("%d bytes before, %d after the trim", before, after)
 	}

@@ -89,7 +89,7 @@ func runAgent(flags *runFlags, s streams) int {
 	// A write to a pipe that nobody reads any more is an error of the stdout receiver, or a line of the log that nobody gets. By default it
 	// would end the process, and every other receiver with it.
 	signal.Ignore(syscall.SIGPIPE)
-	tuned := memory.Tune()
+	tuned, trim := memory.Tune()
 	watch.RouteClientLogs(logger)
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -105,7 +105,7 @@ func runAgent(flags *runFlags, s streams) int {
 	defer signal.Stop(hangup)
 
 	a, err := agent.New(c, agent.Options{
-		Version: version, Revision: commit, Logger: logger, ConfigPath: *path,
+		Version: version, Revision: commit, Logger: logger, ConfigPath: *path, Trim: trim,
 		Reread: func() (*config.Config, error) { return config.Load(*path) },
 	})
 	if err != nil {

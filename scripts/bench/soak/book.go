@@ -188,11 +188,12 @@ func (b *book) note(history *[]line, format string, args ...any) {
 	}
 }
 
-// finding is something that must not be.
+// finding is something that must not be, and is told at once and at the end.
 func (b *book) finding(format string, args ...any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.findingHere(format, args...)
+	fmt.Println("FINDING:", b.findings[len(b.findings)-1])
 }
 
 func (b *book) findingHere(format string, args ...any) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -104,10 +105,44 @@ func (k *keeper) attend(a *stage.Agent, expected <-chan struct{}) {
 			select {
 			case <-expected:
 			default:
-				k.book.finding("the agent ended by itself, see its log; disk full: %t", k.isDiskFull())
+				if k.metDamage() {
+					k.book.begin("agent died of damage that a failed commit met")()
+				} else {
+					k.book.finding("the agent ended by itself, see its log; disk full: %t", k.isDiskFull())
+				}
 			}
 			return
 		}
+	}
+}
+
+// metDamage reports whether the agent died as spool/DESIGN.md says: a commit failed, and bbolt met damage that nobody had noticed, in a
+// goroutine of its own. The next start rescues.
+func (k *keeper) metDamage() bool {
+	const last = 16 << 10
+	info, err := os.Stat(k.log.Name())
+	if err != nil {
+		return false
+	}
+	text := make([]byte, min(last, info.Size()))
+	f, err := os.Open(k.log.Name())
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	if _, err := f.ReadAt(text, info.Size()-int64(len(text))); err != nil {
+		return false
+	}
+	return bytes.Contains(text, []byte("go.etcd.io/bbolt.(*DB).freepages"))
+}
+
+// ended reports whether the agent is gone.
+func (k *keeper) ended() bool {
+	select {
+	case <-k.agent.Done():
+		return true
+	default:
+		return false
 	}
 }
 

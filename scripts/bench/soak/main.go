@@ -299,6 +299,14 @@ func (s *sky) employ(o *options, dir string, log *os.File) (config string, err e
 // clear waits until everything is told or nothing is told any more.
 func (s *sky) clear(agent, config string) time.Duration {
 	begin := time.Now()
+	if s.keeper.ended() {
+		s.keeper.start()
+	}
+	// One that has just begun does not answer yet.
+	_ = s.stage.Until("ask the agent", time.Minute, func() bool {
+		_, err := s.keeper.control.Status(s.stage.Context())
+		return err == nil
+	})
 	for _, receiver := range receivers() {
 		// A receiver that refused message after message is probed slowly; the operator knows that it is well again.
 		command := exec.CommandContext(s.stage.Context(), agent, "spool", "retry", "--config", config, "--receiver", receiver)
