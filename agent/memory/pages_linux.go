@@ -104,12 +104,10 @@ type trimmer struct {
 // all of them out of the process. They stay in the page cache: what is needed comes back with a fault that costs a
 // microsecond or two for 16 pages, and what is not needed can be reclaimed without asking the process. What it returns looks at once.
 func trimAfterCollections(bound int64) (trim func(much bool)) {
-	statm, err := os.Open("/proc/self/statm")
-	if err != nil {
+	t := newTrimmer(bound)
+	if t == nil {
 		return func(bool) {}
 	}
-	// The binary's mappings stay as they are; those of the spool change as it grows.
-	t := &trimmer{bound: bound, binary: readMappings("smaps", binaryMappings), statm: statm}
 	t.arm()
 	return func(much bool) {
 		if much {
@@ -120,13 +118,26 @@ func trimAfterCollections(bound int64) (trim func(much bool)) {
 	}
 }
 
+// newTrimmer returns nil where the process cannot look at itself.
+func newTrimmer(bound int64) *trimmer {
+	statm, err := os.Open("/proc/self/statm")
+	if err != nil {
+		return nil
+	}
+	// The binary's mappings stay as they are; those of the spool change as it grows.
+	return &trimmer{bound: bound, binary: readMappings("smaps", binaryMappings), statm: statm}
+}
+
 // sentinel is garbage from its birth; it has a pointer because objects without are put together with others.
 type sentinel struct{ _ *byte }
 
 // arm waits for the next collection.
 func (t *trimmer) arm() {
 	runtime.SetFinalizer(&sentinel{}, func(*sentinel) {
-		t.trim(t.bound)
+		t.busy.Lock()
+		bound := t.bound
+		t.busy.Unlock()
+		t.trim(bound)
 		t.arm()
 	})
 }

@@ -64,7 +64,14 @@ func TestMappedFileLeavesTheProcessAfterACollectionAndKeepsItsContent(t *testing
 	}
 
 	// A bound of nothing: each collection trims.
-	trim := trimAfterCollections(0)
+	tr := newTrimmer(0)
+	tr.arm()
+	defer func() {
+		// It goes on as long as the process, in which this test may run again.
+		tr.busy.Lock()
+		defer tr.busy.Unlock()
+		tr.bound = 1 << 62
+	}()
 	timeout := time.After(30 * time.Second)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -82,7 +89,7 @@ func TestMappedFileLeavesTheProcessAfterACollectionAndKeepsItsContent(t *testing
 		}
 	}
 	// Without a collection, by who knows that much was read. It does nothing while a collection's look is under way.
-	for trim(false); resident(t, b) != 0; trim(false) {
+	for tr.trim(0); resident(t, b) != 0; tr.trim(0) {
 		select {
 		case <-tick.C:
 		case <-timeout:
