@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,9 +71,10 @@ func TestOneLongMessageStopsNothing(t *testing.T) {
 func TestAcknowledgementOfABacklogEvictsNothing(t *testing.T) {
 	const incidents = 60
 	synctest.Test(t, func(t *testing.T) {
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		r := &scripted{limits: notify.Limits{Batch: 50, BatchBytes: 2 << 20}, answer: func(context.Context, *notify.Message, notify.Form) error {
-			if down {
+			if down.Load() {
 				return errUnreachable
 			}
 			return nil
@@ -91,7 +93,7 @@ func TestAcknowledgementOfABacklogEvictsNothing(t *testing.T) {
 		}
 		pass(time.Minute)
 		lost := h.lost("ops")
-		down = false
+		down.Store(false)
 		pass(10 * time.Minute)
 		if n := h.untold("ops"); n != 0 || len(r.workloads())+int(lost) != incidents {
 			t.Errorf("%d wait, %d were told and %d lost of %d", n, len(r.workloads()), lost, incidents)
