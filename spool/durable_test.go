@@ -181,3 +181,37 @@ func (f *faults) breakForGood(device string) {
 	}
 	f.saved = nil
 }
+
+// TestRescueTakesNothingOfAFailedCommit: its pages are written, newer than all others, and nothing refers to them.
+func TestRescueTakesNothingOfAFailedCommit(t *testing.T) {
+	h := newHouse(t, Options{})
+	h.put("ops", "a", "b", "c")
+	h.commit = func(tx *bbolt.Tx) error { return errors.Join(tx.Commit(), syscall.EIO) }
+	err := h.Update(func(tx *Tx) error {
+		return tx.Queue("ops").Put(Record{Key: []byte("a"), Untold: 1, Body: []byte("never committed")})
+	})
+	if !errors.Is(err, syscall.EIO) {
+		t.Fatal(err)
+	}
+	h.commit = (*bbolt.Tx).Commit
+	h.close()
+	data, err := os.ReadFile(h.options.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(data, []byte("never committed")) {
+		t.Fatal("nothing is left of the failed commit: the test shows nothing")
+	}
+	if err := os.WriteFile(h.options.Path, bytes.ReplaceAll(data, []byte("body of c"), []byte("body of ?")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.open()
+	if h.Rescued() == nil {
+		t.Fatal("not rescued")
+	}
+	h.view(func(tx *Tx) {
+		if r, _ := tx.Queue("ops").Get([]byte("a")); string(r.Body) != "body of a" {
+			t.Errorf("%q was rescued", r.Body)
+		}
+	})
+}
