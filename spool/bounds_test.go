@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -55,4 +56,90 @@ func TestExpiryOfManyTakesManyTransactions(t *testing.T) {
 	if left > 0 || h.expired("ops").Records != records {
 		t.Errorf("%d are left, expired %+v", left, h.expired("ops"))
 	}
+}
+
+// TestMoreLostRangesThanAreToldApartAreOne: what is beyond the bound must not pass for read.
+func TestMoreLostRangesThanAreToldApartAreOne(t *testing.T) {
+	f := newPageFile(nil, 0, defaultPageSize, 0)
+	for i := range maxLost + 1 {
+		f.lose(keyRange{fmt.Appendf(nil, "%08d", i), fmt.Appendf(nil, "%08d.", i)}, errMalformed)
+	}
+	if len(f.lost) > maxLost || !f.isLost(fmt.Appendf(nil, "%08d", maxLost)) || !f.isLost([]byte("00000000")) {
+		t.Errorf("%d ranges", len(f.lost))
+	}
+}
+
+func TestMilestonesStayBoundedWhenMaxAgeGrows(t *testing.T) {
+	h := newHouse(t, Options{MaxAge: time.Hour})
+	step := func(pause time.Duration) {
+		for i := range 100 {
+			h.put("ops", fmt.Sprint(pause, i))
+			h.clock = h.clock.Add(pause)
+			h.view(func(tx *Tx) {
+				table := tx.milestones()
+				if len(table) > maxMilestones {
+					t.Fatalf("%d milestones", len(table))
+				}
+				for i := range table[:max(0, len(table)-1)] {
+					if table[i].age > table[i+1].age || table[i].count > table[i+1].count {
+						t.Fatalf("out of order: %v", table)
+					}
+				}
+			})
+		}
+	}
+	step(time.Minute)
+	h.close()
+	h.options.MaxAge = 64 * time.Hour
+	h.open()
+	step(40 * time.Minute)
+	if n := len(h.keys("ops")); n < 96 {
+		t.Errorf("%d records are left of those of 64 hours", n)
+	}
+}
+
+func TestEachRescueIsHandedOutOnce(t *testing.T) {
+	h := newHouse(t, Options{})
+	garbage := func(at int64) {
+		h.put("ops", fmt.Sprint(at))
+		file, err := os.OpenFile(h.options.Path, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = file.Close() }()
+		size, _ := h.Size()
+		if _, err := file.WriteAt(make([]byte, size-8192), 8192); err != nil {
+			t.Fatal(err)
+		}
+		_ = h.View(func(tx *Tx) error { tx.Receivers(); return nil })
+		h.view(func(*Tx) {})
+	}
+	before := generationOf(h)
+	var want []string
+	for i := range 3 {
+		garbage(int64(i))
+		want = append(want, h.Rescued().SetAside)
+	}
+	if n := generationOf(h) - before; n != 3 {
+		t.Errorf("the generation grew by %d", n)
+	}
+	select {
+	case <-h.Rescues():
+	default:
+		t.Error("nothing says that there was a rescue")
+	}
+	for _, setAside := range want {
+		if next := h.NextRescue(); next == nil || next.SetAside != setAside || next.AtOpen {
+			t.Errorf("%+v, want %s", next, setAside)
+		}
+	}
+	if next := h.NextRescue(); next != nil {
+		t.Errorf("one more: %+v", next)
+	}
+}
+
+func generationOf(h *house) (n uint64) {
+	h.t.Helper()
+	h.view(func(tx *Tx) { n = tx.Generation() })
+	return n
 }
