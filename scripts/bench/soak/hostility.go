@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -72,7 +74,8 @@ func overwrite(path string, r *rand.Rand, pages int) error {
 				return err
 			}
 		}
-		if _, err := f.WriteAt(page, at); err != nil {
+		// On a full disk there is no room for a page that the file has not.
+		if _, err := f.WriteAt(page, at); err != nil && !errors.Is(err, syscall.ENOSPC) {
 			return err
 		}
 	}
