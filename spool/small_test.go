@@ -33,7 +33,7 @@ func TestSmallSpoolTakesOneLongBodyInEachQueueAndItsAcknowledgement(t *testing.T
 				}
 				return nil
 			})
-			for n := range 300 {
+			for n := range uint64(300) {
 				key := fmt.Appendf(nil, "%016x", n*2654435761)
 				worst = max(worst, try(func(tx *Tx) error {
 					for i := range receivers {
@@ -42,7 +42,7 @@ func TestSmallSpoolTakesOneLongBodyInEachQueueAndItsAcknowledgement(t *testing.T
 							return err
 						}
 					}
-					return errors.Join(tx.SetPosition("", fmt.Sprint(n)), tx.Take(eventID(n), Taken{1, 1}))
+					return errors.Join(tx.SetPosition("", fmt.Sprint(n)), tx.Take(eventID(int(n)), Taken{1, 1}))
 				}))
 				for i := range receivers {
 					tries := try(func(tx *Tx) error {
