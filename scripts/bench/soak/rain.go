@@ -100,7 +100,8 @@ func (r *rain) event(size int) *corev1.Event {
 		message = poison + message
 	case isStuck && r.stuck < maxStuck && time.Since(r.stuckAt) > stuckPause:
 		r.stuck, r.stuckAt = r.stuck+1, time.Now()
-		message = stuckWords()[r.stuck%len(stuckWords())] + message
+		words := stuckWords()
+		message = words[r.stuck%len(words)] + message
 	case isLong:
 		message = strings.Repeat("0123456789abcdef", longMessage/16)
 	}
