@@ -16,7 +16,7 @@ const maxBatch = 500
 type Config struct {
 	// URL is that of the server, with a path where it stands behind one; _bulk is added.
 	URL notify.Secret `yaml:"url"`
-	// Index is an index or a data stream. Default: edge-eventer.
+	// Index is an index or a data stream; empty: the URL leads to one already, or to a server that has none. Default: edge-eventer.
 	Index string `yaml:"index"`
 	// APIKey is the encoded key, base64 of id:key. User and Password are for basic authentication.
 	APIKey   notify.Secret `yaml:"apiKey"`
@@ -45,7 +45,7 @@ func (c *Config) Check(add notify.AddMistake) {
 	if c.Batch.Max > maxBatch {
 		add("batch.max", "must be at most %d: the verdict on each document must fit into an answer of 64 KiB", maxBatch)
 	}
-	if !isIndex(c.Index) {
+	if c.Index != "" && !isIndex(c.Index) {
 		add("index", "must be the name of an index or data stream: at most 200 lower-case letters, digits and -_., the first no -_ or dot")
 	}
 	basic := c.User != "" || !c.Password.IsZero()

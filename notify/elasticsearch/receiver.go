@@ -90,7 +90,10 @@ func (r *receiver) target(documents int) (notify.Target, error) {
 		// The text of err holds the URL.
 		return notify.Target{}, &notify.Error{Outcome: notify.BadTarget, Reason: "the URL is not valid"}
 	}
-	u = u.JoinPath(r.config.Index, "_bulk")
+	if r.config.Index != "" {
+		u = u.JoinPath(r.config.Index)
+	}
+	u = u.JoinPath("_bulk")
 	query := u.Query()
 	paths := "errors,error,items.*.status,items.*.error.type,items.*.failure_store"
 	if documents <= detailed {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -102,5 +103,29 @@ func TestMissingIndexIsTheTargetsFault(t *testing.T) {
 	err := send(t, r, message(1))
 	if e, ok := errors.AsType[*notify.Error](err); !ok || e.Outcome != notify.BadTarget || e.Status != http.StatusNotFound {
 		t.Errorf("%v, want bad target", err)
+	}
+}
+
+// TestServerWithoutIndexesIsAskedWithoutOne: VictoriaLogs takes bulk requests at /insert/elasticsearch/_bulk, and answers 400 to any
+// index before it.
+func TestServerWithoutIndexesIsAskedWithoutOne(t *testing.T) {
+	for index, want := range map[string]string{"": "/insert/elasticsearch/_bulk", "events": "/insert/elasticsearch/events/_bulk"} {
+		server := notifytest.Start(notifytest.New(&notifytest.Elasticsearch{}))
+		t.Cleanup(server.Close)
+		settings := elasticsearch.Defaults().(*elasticsearch.Config)
+		settings.URL, settings.Index = notify.SecretValue(server.URL()+"/insert/elasticsearch/?_stream_fields=cluster"), index
+		settings.Check(func(key, format string, args ...any) { t.Errorf("%s: "+format, append([]any{key}, args...)...) })
+		r, err := settings.New(notify.Common{Name: "search", Cluster: "shop-1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(r.Close)
+		if err := send(t, r, message(1)); err != nil {
+			t.Fatalf("index %q: %v", index, err)
+		}
+		path, query, _ := strings.Cut(server.Received()[0].Path, "?")
+		if path != want || !strings.Contains(query, "_stream_fields=cluster") {
+			t.Errorf("index %q: asked at %s?%s, want %s", index, path, query, want)
+		}
 	}
 }
