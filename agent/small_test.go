@@ -176,7 +176,9 @@ func TestSpoolThatTakesNothingIsNotHealthy(t *testing.T) {
 				t.Errorf("%v: %q", c.err, stuck)
 			}
 			stop()
-			_ = <-done // It ends with ctx.
+			if err := <-done; err == nil {
+				t.Error("a commit that never succeeded is said to have")
+			}
 		})
 	}
 }
