@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"strings"
 	"time"
@@ -123,21 +124,33 @@ func (r *receiver) dial(ctx context.Context, network, address string) (net.Conn,
 	if err != nil || r.config.Plaintext {
 		return conn, err
 	}
-	config, err := r.common.TLSConfig()
+	secure, err := r.secured(ctx, conn, address)
 	if err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
-	if config.ServerName == "" {
-		if config.ServerName, _, err = net.SplitHostPort(address); err != nil {
-			_ = conn.Close()
-			return nil, err
-		}
-	}
-	secure := tls.Client(conn, config)
-	if err := secure.HandshakeContext(ctx); err != nil {
-		_ = conn.Close()
+	return secure, nil
+}
+
+// secured signs in over TLS to the broker at the address. Where somebody else answers, the broker's name is looked up anew.
+func (r *receiver) secured(ctx context.Context, conn net.Conn, address string) (net.Conn, error) {
+	config, err := r.common.TLSConfig()
+	if err != nil {
 		return nil, err
 	}
-	return secure, nil
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	if config.ServerName == "" {
+		config.ServerName = host
+	}
+	secure := tls.Client(conn, config)
+	err = secure.HandshakeContext(ctx)
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	_, plain := errors.AsType[tls.RecordHeaderError](err)
+	if err != nil && r.common.Doubt != nil {
+		r.common.Doubt(host, untrusted || plain)
+	}
+	return secure, err
 }

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -388,9 +389,26 @@ func TestScramOverTLSWithOwnAuthority(t *testing.T) {
 			if err := send(t, r, message("shop", 1), time.Minute); err != nil {
 				t.Fatal(err)
 			}
-			untrusting := receiver(t, c, change, notify.Common{})
+			var mu sync.Mutex
+			var doubted []string
+			untrusting := receiver(t, c, change, notify.Common{Doubt: func(host string, wrong bool) {
+				mu.Lock()
+				defer mu.Unlock()
+				if wrong {
+					doubted = append(doubted, host)
+				}
+			}})
 			if e := failure(t, send(t, untrusting, message("shop", 1), 20*time.Second)); e.Outcome != notify.Retry || !strings.Contains(e.Error(), "not trusted") {
 				t.Errorf("%v, want a retry that says so", e)
+			}
+			untrusting.Close()
+			mu.Lock()
+			defer mu.Unlock()
+			if !slices.Contains(doubted, "127.0.0.1") {
+				t.Errorf("the name of a broker that cannot be trusted is not doubted: %v", doubted)
+			}
+			if got := untrusting.(interface{ Destination() string }).Destination(); got != "127.0.0.1" {
+				t.Errorf("the destination is %q", got)
 			}
 		})
 	}

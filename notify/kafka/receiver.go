@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"net"
 	"sync"
 	"time"
 
@@ -44,6 +45,15 @@ func (c *Config) New(common notify.Common) (notify.Receiver, error) {
 // Limits bounds a batch by the configuration.
 func (r *receiver) Limits() notify.Limits {
 	return notify.Limits{Batch: r.config.Batch.Max, BatchBytes: r.config.Batch.MaxBytes, OldestFirst: true}
+}
+
+// Destination returns the host of the first broker, by whose route is judged whether there is a way to the brokers.
+func (r *receiver) Destination() string {
+	host, _, err := net.SplitHostPort(r.config.Brokers[0])
+	if err != nil {
+		return ""
+	}
+	return host
 }
 
 // Close closes the client. Nothing is under way then.
