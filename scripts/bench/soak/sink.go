@@ -110,6 +110,7 @@ type sink struct {
 	plain, tls     *http.Server
 	plainAt, tlsAt string
 	authorityPEM   []byte
+	certificate    tls.Certificate
 
 	mu     sync.Mutex
 	random *rand.Rand
@@ -124,7 +125,7 @@ func newSink(ctx context.Context, b *book, random *rand.Rand, address string) (*
 	if err != nil {
 		return nil, fmt.Errorf("make a certificate: %w", err)
 	}
-	s.authorityPEM = pem
+	s.authorityPEM, s.certificate = pem, certificate
 	silent := log.New(io.Discard, "", 0)
 	s.plain = &http.Server{Handler: s, ReadHeaderTimeout: time.Minute, ErrorLog: silent}
 	s.tls = &http.Server{
