@@ -135,7 +135,7 @@ const (
 
 // DeliveryStatus is what a delivery is doing.
 type DeliveryStatus struct {
-	// State is idle, waiting, sending, backoff or refused.
+	// State is idle, link down, waiting, sending, backoff or refused.
 	State string
 	// Since is when the state began.
 	Since time.Time

@@ -21,7 +21,7 @@ const (
 )
 
 // digest sums up a backlog. It is made in one pass over the queue: the worst and newest incidents are named, all others
-// counted. Of those it keeps only what is needed to acknowledge them: 48 bytes each, of at most 40,000 that fit into a
+// counted. Of those it keeps only what is needed to acknowledge them: 72 bytes each, of at most 40,000 that fit into a
 // spool of 16 MiB.
 type digest struct {
 	// rows are named, worst and newest first; those that were confirmed are taken off.

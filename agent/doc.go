@@ -12,5 +12,5 @@
 //   - deliver.go drains one receiver's queue: peek, wait, send, and only after the receiver's own yes, acknowledge.
 //   - own.go tells the agent's own troubles as incidents in the same stream.
 //   - status.go reads how all of it stands; metrics.go, report.go, glance.go and serve.go show that.
-//   - agent.go wires these in that order and takes them down in reverse.
+//   - agent.go wires these in that order; when the agent stops, all end at once, and the spool is closed last.
 package agent

@@ -80,7 +80,7 @@ type Receiver struct {
 	Name string `json:"name"`
 	// Type is empty for a queue on disk that no configured receiver empties.
 	Type string `json:"type"`
-	// State is idle, waiting, sending, backoff or refused.
+	// State is idle, link down, waiting, sending, backoff or refused.
 	State string    `json:"state"`
 	Since time.Time `json:"since,omitzero"`
 	Next  time.Time `json:"next,omitzero"`

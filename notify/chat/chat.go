@@ -173,14 +173,14 @@ func CountCritical(incidents []notify.Incident) int {
 	return n
 }
 
-// Preface is what stands above the incidents: how long the receiver was away, and the losses. The spool knows five causes of
-// loss; more than 10 are a mistake of the caller.
+// Preface is what stands above the incidents: how long the receiver was away, and the losses. The spool knows fewer
+// causes of loss than notify.MaxLosses; more are a mistake of the caller.
 func (c *Chat) Preface(m *notify.Message) []string {
 	var lines []string
 	if m.Digest != nil && m.Digest.Part <= 1 {
 		lines = c.words.span(m.Digest, m.Now, c.Common.Location)
 	}
-	for i := range m.Losses[:min(len(m.Losses), 10)] {
+	for i := range m.Losses[:min(len(m.Losses), notify.MaxLosses)] {
 		lines = append(lines, c.words.Loss(&m.Losses[i], c.Common.Location))
 	}
 	return lines
