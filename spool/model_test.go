@@ -1,6 +1,7 @@
 package spool
 
 import (
+	stdcmp "cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -79,6 +80,11 @@ func pick[V any](r *rand.Rand, m map[string]V) (string, bool) {
 	return keys[r.IntN(len(keys))], true
 }
 
+// bySeq compares 64 bits also where an int has 32: the lane is one of the upper ones.
+func bySeq(a, b Record) int {
+	return stdcmp.Compare(a.Seq, b.Seq)
+}
+
 // step does one random thing to both.
 func (m *model) step(r *rand.Rand, tx *Tx, now time.Time) error {
 	name := fmt.Sprintf("r%d", r.IntN(3))
@@ -129,7 +135,7 @@ func (m *model) step(r *rand.Rand, tx *Tx, now time.Time) error {
 		record := mq.records[key]
 		delete(mq.records, key)
 		mq.dead = append(mq.dead, DeadLetter{Record: record, Reason: "no", Answer: []byte{1}, At: now})
-		slices.SortFunc(mq.dead, func(a, b DeadLetter) int { return int(a.Seq) - int(b.Seq) })
+		slices.SortFunc(mq.dead, func(a, b DeadLetter) int { return bySeq(a.Record, b.Record) })
 		if record.Untold > 0 {
 			mq.lose(Loss{Cause: Refused, Records: 1, Events: uint64(record.Untold), Since: now})
 		}
@@ -208,7 +214,7 @@ func compare(m *model, tx *Tx) error {
 	}
 	for name, mq := range m.queues {
 		q := tx.Queue(name)
-		records := slices.SortedFunc(maps.Values(mq.records), func(a, b Record) int { return int(a.Seq) - int(b.Seq) })
+		records := slices.SortedFunc(maps.Values(mq.records), bySeq)
 		var all []Record
 		for r := range q.All() {
 			all = append(all, r.Clone())
@@ -228,7 +234,7 @@ func compare(m *model, tx *Tx) error {
 			if c := a.Due.Compare(b.Due); c != 0 {
 				return c
 			}
-			return int(a.Seq) - int(b.Seq)
+			return bySeq(a, b)
 		})
 		i := 0
 		for r := range q.Due(epoch.Add(1e6 * time.Hour)) {
