@@ -210,10 +210,9 @@ func FuzzTemplate(f *testing.F) {
 		f.Add(generate(seed))
 	}
 	f.Fuzz(func(t *testing.T, source string) {
-		if len(source) > 4<<10 || foreign(source) {
-			t.Skip()
+		if len(source) <= 4<<10 && !foreign(source) {
+			compare(t, source)
 		}
-		compare(t, source)
 	})
 }
 
