@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/filter"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/notify"
@@ -217,19 +218,19 @@ func (h *house) close() {
 var errUnreachable = &notify.Error{Outcome: notify.Retry, Reason: "cannot be reached", Err: errors.New("connection refused")}
 
 // warning is an event of a deployment's pod.
-func warning(workload string, version, count int, at time.Time) notify.Event {
-	return notify.Event{
-		ObjectMeta: notify.ObjectMeta{
+func warning(workload string, version, count int, at time.Time) event.Event {
+	return event.Event{
+		ObjectMeta: event.ObjectMeta{
 			Name:              workload + ".17e1",
 			Namespace:         "shop",
 			UID:               fmt.Sprintf("uid-of-%s", workload),
 			ResourceVersion:   fmt.Sprint(version),
 			CreationTimestamp: at.Truncate(time.Hour),
 		},
-		InvolvedObject: notify.ObjectReference{Kind: "Pod", Namespace: "shop", Name: workload + "-7d9f8c6b5d-x2x4z"},
+		InvolvedObject: event.Reference{Kind: "Pod", Namespace: "shop", Name: workload + "-7d9f8c6b5d-x2x4z"},
 		Reason:         "BackOff",
 		Message:        "Back-off restarting failed container",
-		Source:         notify.EventSource{Component: "kubelet", Host: "pi-1"},
+		Source:         event.Source{Component: "kubelet", Host: "pi-1"},
 		FirstTimestamp: at,
 		LastTimestamp:  at,
 		Count:          int32(count),

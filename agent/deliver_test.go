@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
 	"github.com/edge-eventer/edge-eventer/notify"
@@ -20,7 +21,7 @@ import (
 )
 
 // show lets the watch see events.
-func (h *house) show(events ...notify.Event) {
+func (h *house) show(events ...event.Event) {
 	h.t.Helper()
 	for _, e := range events {
 		if err := h.intake.Watched(context.Background(), watch.Change{Event: e}); err != nil {

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
-	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
@@ -46,8 +46,8 @@ func (s seenUntil) write(tx *spool.Tx, namespace string) error {
 
 // outlived reports whether a listed event proves that nothing was missed since everything was last seen: it was taken before then in
 // just this version, and is still there. Whatever came later expires later, whatever the time to live is and whatever any clock shows.
-func outlived(tx *spool.Tx, e *notify.Event, options *takeOptions) bool {
-	version, err := watch.ParseResourceVersion(e.ResourceVersion)
+func outlived(tx *spool.Tx, e *event.Event, options *takeOptions) bool {
+	version, err := event.ParseResourceVersion(e.ResourceVersion)
 	if err != nil || options.replaced || version > options.position {
 		return false
 	}

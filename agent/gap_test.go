@@ -10,13 +10,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
 // listIn lets the watch see a list of a namespace.
-func (h *house) listIn(page watch.Page, events ...notify.Event) {
+func (h *house) listIn(page watch.Page, events ...event.Event) {
 	h.t.Helper()
 	page.First, page.Last, page.Events = true, true, events
 	if err := h.intake.List(context.Background(), page); err != nil {
@@ -163,7 +164,7 @@ func TestAnAbsenceIsMeasuredByWhatNoClockStepMoves(t *testing.T) {
 					page.Seen = page.At.Add(-c.seen)
 				}
 				// Every version of the new event is above the position: it proves nothing, whatever its times say.
-				events := []notify.Event{warning("db", 800, 1, last.Add(-week))}
+				events := []event.Event{warning("db", 800, 1, last.Add(-week))}
 				if c.stillThere {
 					events = append(events, known)
 				}
@@ -180,7 +181,7 @@ func TestAListThatBrokeOffIsNoProofOfSight(t *testing.T) {
 		h.list("10", false)
 		pass(5 * time.Hour)
 		fresh := warning("web", 700, 1, time.Now())
-		if err := h.intake.List(context.Background(), watch.Page{First: true, ResourceVersion: "900", Events: []notify.Event{fresh}}); err != nil {
+		if err := h.intake.List(context.Background(), watch.Page{First: true, ResourceVersion: "900", Events: []event.Event{fresh}}); err != nil {
 			t.Fatal(err)
 		}
 		h.list("901", false, fresh)

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/filter"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
@@ -576,7 +577,7 @@ func (in *intake) takeChanges(tx *spool.Tx, changes []watch.Change, t *tally) er
 		}
 		until := seen[c.Namespace]
 		until.at = c.At
-		if _, err := watch.ParseResourceVersion(c.Event.ResourceVersion); err == nil {
+		if _, err := event.ParseResourceVersion(c.Event.ResourceVersion); err == nil {
 			// Of what cannot be read the version may be missing too. The position moves with the next change.
 			until.position = c.Event.ResourceVersion
 		}
@@ -623,8 +624,8 @@ func (in *intake) takePage(tx *spool.Tx, page watch.Page, t *tally) error {
 	}
 	if !page.Replaced {
 		// What is no number knows nothing, and leaves the order to that of arrival.
-		options.list, _ = watch.ParseResourceVersion(page.ResourceVersion)
-		options.position, _ = watch.ParseResourceVersion(state.Position)
+		options.list, _ = event.ParseResourceVersion(page.ResourceVersion)
+		options.position, _ = event.ParseResourceVersion(state.Position)
 	}
 	for i := range page.Events {
 		e := &page.Events[i]
@@ -701,10 +702,10 @@ type takeOptions struct {
 }
 
 // take enters one version of an event into the ledger and into the queue of each receiver that wants it.
-func (in *intake) take(tx *spool.Tx, e *notify.Event, options takeOptions, t *tally) error {
+func (in *intake) take(tx *spool.Tx, e *event.Event, options takeOptions, t *tally) error {
 	t.seen++
 	id := eventID(e)
-	version, err := watch.ParseResourceVersion(e.ResourceVersion)
+	version, err := event.ParseResourceVersion(e.ResourceVersion)
 	if err != nil {
 		return fmt.Errorf("take event %s/%s: %w", e.Namespace, e.Name, err)
 	}
@@ -764,12 +765,12 @@ func (in *intake) countedBefore(key uint64, t *tally) (uint32, bool) {
 	return in.recurring.count(key)
 }
 
-func observedOf(e *notify.Event) uint32 { return uint32(min(uint64(e.Observed()), 1<<32-1)) }
+func observedOf(e *event.Event) uint32 { return uint32(min(uint64(e.Observed()), 1<<32-1)) }
 
 // takeUnreadable counts an event that could not be read as lost, once for each of its versions, however often it is listed.
-func (in *intake) takeUnreadable(tx *spool.Tx, m *notify.ObjectMeta, options takeOptions) error {
+func (in *intake) takeUnreadable(tx *spool.Tx, m *event.ObjectMeta, options takeOptions) error {
 	// What is no number is 0: then there is one version.
-	version, _ := watch.ParseResourceVersion(m.ResourceVersion)
+	version, _ := event.ParseResourceVersion(m.ResourceVersion)
 	id := idOf(m)
 	taken, known := tx.Taken(id)
 	switch {
@@ -825,10 +826,10 @@ func (in *intake) fold(tx *spool.Tx, o *incident.Observation, t *tally) error {
 	return nil
 }
 
-func observe(e *notify.Event, isNew uint32, at time.Time) *incident.Observation {
+func observe(e *event.Event, isNew uint32, at time.Time) *incident.Observation {
 	return &incident.Observation{
 		Event:    *e,
-		Workload: watch.WorkloadName(e.InvolvedObject.Kind, e.InvolvedObject.Name),
+		Workload: event.Workload(e.InvolvedObject.Kind, e.InvolvedObject.Name),
 		New:      isNew,
 		At:       at,
 	}
@@ -874,9 +875,9 @@ func waitingFor(q *spool.Queue, policy incident.Policy, o *incident.Observation)
 	return record, waiting, err
 }
 
-func eventID(e *notify.Event) spool.EventID { return idOf(&e.ObjectMeta) }
+func eventID(e *event.Event) spool.EventID { return idOf(&e.ObjectMeta) }
 
-func idOf(m *notify.ObjectMeta) spool.EventID {
+func idOf(m *event.ObjectMeta) spool.EventID {
 	return spool.EventID{UID: m.UID, Created: m.CreationTimestamp, Namespace: m.Namespace}
 }
 

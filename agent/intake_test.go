@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/filter"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
@@ -20,14 +21,14 @@ import (
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
-func observationOf(e notify.Event, at time.Time) incident.Observation {
+func observationOf(e event.Event, at time.Time) incident.Observation {
 	return incident.Observation{
-		Event: e, Workload: watch.WorkloadName(e.InvolvedObject.Kind, e.InvolvedObject.Name), New: uint32(e.Observed()), At: at,
+		Event: e, Workload: event.Workload(e.InvolvedObject.Kind, e.InvolvedObject.Name), New: uint32(e.Observed()), At: at,
 	}
 }
 
 // list lets the watch see a list in pages of two.
-func (h *house) list(resourceVersion string, replaced bool, events ...notify.Event) {
+func (h *house) list(resourceVersion string, replaced bool, events ...event.Event) {
 	h.t.Helper()
 	page := watch.Page{First: true, ResourceVersion: resourceVersion, Replaced: replaced}
 	for {
@@ -67,7 +68,7 @@ func bubble(t *testing.T, f func(t *testing.T, h *house, r *scripted)) {
 func TestRelistNeitherLosesNorRepeats(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house, r *scripted) {
 		now := time.Now()
-		events := []notify.Event{warning("a", 10, 1, now), warning("b", 11, 1, now), warning("c", 12, 1, now)}
+		events := []event.Event{warning("a", 10, 1, now), warning("b", 11, 1, now), warning("c", 12, 1, now)}
 		h.list("12", false, events...)
 		h.show(warning("d", 13, 1, now))
 		pass(time.Minute)
@@ -134,7 +135,7 @@ func TestRestoredDatastoreNeitherLosesNorRepeats(t *testing.T) {
 func TestLedgerHoldsOnlyWhatTheAPIServerHolds(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house, r *scripted) {
 		now := time.Now()
-		var events []notify.Event
+		var events []event.Event
 		for i := range 50 {
 			events = append(events, warning(fmt.Sprintf("web%d", i), 10+i, 1, now))
 		}
@@ -170,7 +171,7 @@ func TestListOfMoreEventsThanTheLedgerHoldsIsNoNews(t *testing.T) {
 		h.start()
 		defer h.close()
 		now := time.Now()
-		var events []notify.Event
+		var events []event.Event
 		for i := range 2500 {
 			e := warning(fmt.Sprintf("web%d", i), 10+i, 1, now)
 			e.CreationTimestamp = now.Add(time.Duration(i/10-250) * time.Second)
@@ -195,7 +196,7 @@ func TestListThatBreaksOffKeepsThePosition(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house, r *scripted) {
 		now := time.Now()
 		h.list("12", false, warning("a", 10, 1, now))
-		page := watch.Page{First: true, ResourceVersion: "99", Events: []notify.Event{warning("b", 50, 1, now)}}
+		page := watch.Page{First: true, ResourceVersion: "99", Events: []event.Event{warning("b", 50, 1, now)}}
 		if err := h.intake.List(context.Background(), page); err != nil {
 			t.Fatal(err)
 		}
@@ -384,12 +385,12 @@ func TestEventsThatCannotBeReadAreALossThatIsTold(t *testing.T) {
 		h := newHouseAt(t, path, map[string]notify.Receiver{"ops": r})
 		h.start()
 		now := time.Now()
-		listed := notify.ObjectMeta{Name: "huge", UID: "u-huge", ResourceVersion: "11", CreationTimestamp: now}
-		ancient := notify.ObjectMeta{Name: "old", UID: "u-old", ResourceVersion: "5", CreationTimestamp: now.Add(-3 * time.Hour)}
-		nameless := notify.ObjectMeta{UID: "unreadable-77"}
+		listed := event.ObjectMeta{Name: "huge", UID: "u-huge", ResourceVersion: "11", CreationTimestamp: now}
+		ancient := event.ObjectMeta{Name: "old", UID: "u-old", ResourceVersion: "5", CreationTimestamp: now.Add(-3 * time.Hour)}
+		nameless := event.ObjectMeta{UID: "unreadable-77"}
 		list := func(version string) {
 			t.Helper()
-			page := watch.Page{First: true, Last: true, ResourceVersion: version, Unreadable: []notify.ObjectMeta{listed, ancient, nameless}}
+			page := watch.Page{First: true, Last: true, ResourceVersion: version, Unreadable: []event.ObjectMeta{listed, ancient, nameless}}
 			if err := h.intake.List(context.Background(), page); err != nil {
 				t.Fatal(err)
 			}
@@ -398,9 +399,9 @@ func TestEventsThatCannotBeReadAreALossThatIsTold(t *testing.T) {
 		watched := listed
 		watched.ResourceVersion = "13"
 		for _, c := range []watch.Change{
-			{Unreadable: true, Event: notify.Event{ObjectMeta: watched}},
-			{Unreadable: true, Event: notify.Event{ObjectMeta: nameless}},
-			{Unreadable: true, Deleted: true, Event: notify.Event{ObjectMeta: notify.ObjectMeta{UID: "u-gone", ResourceVersion: "14"}}},
+			{Unreadable: true, Event: event.Event{ObjectMeta: watched}},
+			{Unreadable: true, Event: event.Event{ObjectMeta: nameless}},
+			{Unreadable: true, Deleted: true, Event: event.Event{ObjectMeta: event.ObjectMeta{UID: "u-gone", ResourceVersion: "14"}}},
 		} {
 			if err := h.intake.Watched(context.Background(), c); err != nil {
 				t.Fatal(err)
@@ -468,10 +469,10 @@ func TestOfFewListsThatHaveNotEndedItIsRememberedWhatTheyShowed(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house, _ *scripted) {
 		ctx, refused := context.Background(), 0
 		name := func(i int) string { return fmt.Sprintf("ns-%02d", i) }
-		events := func(i, part int) []notify.Event {
+		events := func(i, part int) []event.Event {
 			e := warning(fmt.Sprintf("%s-%d", name(i), part), 10+i, 1, time.Now())
 			e.Namespace = name(i)
-			return []notify.Event{e}
+			return []event.Event{e}
 		}
 		for i := range 10 {
 			if err := h.intake.List(ctx, watch.Page{Namespace: name(i), First: true, ResourceVersion: "50", Events: events(i, 0)}); err != nil {
@@ -506,12 +507,12 @@ func TestRestoredDatastoreHasNewsThatTheLedgerCannotHaveForgotten(t *testing.T) 
 		h := newHouseOn(t, s, map[string]notify.Receiver{"ops": &scripted{}})
 		h.start()
 		defer h.close()
-		created := func(name string, version int, ago time.Duration) notify.Event {
+		created := func(name string, version int, ago time.Duration) event.Event {
 			e := warning(name, version, 1, time.Now())
 			e.CreationTimestamp = time.Now().Add(-ago)
 			return e
 		}
-		var events []notify.Event
+		var events []event.Event
 		for i := range 2500 {
 			events = append(events, created(fmt.Sprintf("web%d", i%40), 10+i, time.Duration(2500-i)*time.Second))
 			events[i].UID = fmt.Sprintf("uid-%d", i)
@@ -542,7 +543,7 @@ func TestACountThatFallsBackIsOneMore(t *testing.T) {
 
 func TestManyExpiredEventsAreForgottenAfterAll(t *testing.T) {
 	bubble(t, func(t *testing.T, h *house, _ *scripted) {
-		var events []notify.Event
+		var events []event.Event
 		for i := range 2 * maxForgets {
 			events = append(events, warning(fmt.Sprintf("web%d", i), 10+i, 1, time.Now()))
 		}

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/agent/event"
 )
 
 const (
@@ -39,7 +39,7 @@ func readItself(file string, started time.Time, secretMissing func() bool) itsel
 // expects tells whether an event says of the agent's own pod that it is not ready, while it starts or waits for a secret: its log, its
 // status and /readyz say that themselves, and the first alert of a new site is not to be about the messenger. What a liveness
 // probe finds is news at any time.
-func (s *itself) expects(e *notify.Event) bool {
+func (s *itself) expects(e *event.Event) bool {
 	if s.pod == "" || e.Reason != "Unhealthy" || e.InvolvedObject.Kind != "Pod" ||
 		e.InvolvedObject.Name != s.pod || e.InvolvedObject.Namespace != s.namespace || strings.HasPrefix(e.Message, "Liveness") {
 		return false

@@ -10,11 +10,12 @@ import (
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/notify"
 )
 
 // probeFailed is what the kubelet writes about the agent's own pod.
-func probeFailed(pod string, version int, message string) notify.Event {
+func probeFailed(pod string, version int, message string) event.Event {
 	e := warning("own", version, version, time.Now())
 	e.InvolvedObject.Name, e.InvolvedObject.Namespace, e.Reason, e.Message = pod, "edge-eventer", "Unhealthy", message
 	e.UID = pod + message

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
-	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
@@ -65,17 +65,17 @@ func (o *ownIncidents) tellIn(reason string, message func(*spool.Tx) (string, er
 func (o *ownIncidents) observation(reason, message string) *incident.Observation {
 	now := time.Now()
 	return &incident.Observation{
-		Event: notify.Event{
-			ObjectMeta: notify.ObjectMeta{
+		Event: event.Event{
+			ObjectMeta: event.ObjectMeta{
 				Name:              fmt.Sprintf("edge-eventer.%x", now.UnixNano()),
 				UID:               fmt.Sprintf("edge-eventer-%x", now.UnixNano()),
 				ResourceVersion:   "0",
 				CreationTimestamp: now,
 			},
-			InvolvedObject:      notify.ObjectReference{Kind: ownKind, Name: o.host},
+			InvolvedObject:      event.Reference{Kind: ownKind, Name: o.host},
 			Reason:              reason,
 			Message:             message,
-			Source:              notify.EventSource{Component: "edge-eventer", Host: o.host},
+			Source:              event.Source{Component: "edge-eventer", Host: o.host},
 			FirstTimestamp:      now,
 			LastTimestamp:       now,
 			Count:               1,

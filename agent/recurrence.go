@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
@@ -40,7 +40,7 @@ type recurrence struct {
 func newRecurrences() *recurrences { return &recurrences{index: make(map[uint64]int)} }
 
 // recurrenceKey is the same for each object that stands for the event. Another one of the same name began at another time.
-func recurrenceKey(e *notify.Event) uint64 {
+func recurrenceKey(e *event.Event) uint64 {
 	h := sha256.New()
 	fmt.Fprintf(h, "%d:%s%d:%s%d", len(e.Namespace), e.Namespace, len(e.Name), e.Name, e.FirstSeen().Unix())
 	// 0 stands for an empty slot.

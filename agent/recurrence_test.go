@@ -8,13 +8,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
 // again is the event as its reporter creates it anew: another object, of the same name, with the first time and the next count.
-func again(version, count int, first time.Time) notify.Event {
+func again(version, count int, first time.Time) event.Event {
 	e := warning("web", version, count, first)
 	e.UID = fmt.Sprintf("uid-%d", version)
 	e.CreationTimestamp, e.LastTimestamp = time.Now(), time.Now()

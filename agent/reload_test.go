@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/link"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
 	"github.com/edge-eventer/edge-eventer/notify"
@@ -136,7 +137,7 @@ func (r *reloaded) receiver(name string) *scripted {
 	return r.receivers[name]
 }
 
-func (r *reloaded) show(events ...notify.Event) {
+func (r *reloaded) show(events ...event.Event) {
 	r.t.Helper()
 	for _, e := range events {
 		if err := r.sink.Watched(context.Background(), watch.Change{Event: e}); err != nil {

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/spool"
@@ -61,12 +62,12 @@ func TestListInTheMiddleOfWhichTheSpoolIsRescuedBeginsAnew(t *testing.T) {
 		h := newHouseAt(t, path, map[string]notify.Receiver{"ops": r})
 		h.start()
 		defer h.close()
-		first := watch.Page{First: true, ResourceVersion: "12", Events: []notify.Event{warning("a", 10, 1, time.Now())}}
+		first := watch.Page{First: true, ResourceVersion: "12", Events: []event.Event{warning("a", 10, 1, time.Now())}}
 		if err := h.intake.List(context.Background(), first); err != nil {
 			t.Fatal(err)
 		}
 		overwrite(t, path)
-		last := watch.Page{Last: true, ResourceVersion: "12", Events: []notify.Event{warning("b", 11, 1, time.Now())}}
+		last := watch.Page{Last: true, ResourceVersion: "12", Events: []event.Event{warning("b", 11, 1, time.Now())}}
 		if err := h.intake.List(context.Background(), last); !errors.Is(err, errRescued) {
 			t.Errorf("%v", err)
 		}

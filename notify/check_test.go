@@ -57,12 +57,12 @@ func TestEveryMistakeOfAConfigurationIsASentence(t *testing.T) {
 			Type: "webhook", URL: notify.SecretValue("https://receiver.example/{{ .Nope }}"),
 			Body: map[string]any{"a": "{{ .InvolvedObject.Labels }}", "b": []any{"ok", "line\n{{ bogus .Reason }}"[:5], "{{ .Reason | timeIn \"UTC\" }}"}},
 		}, []string{
-			"body.a: template line 1: <.InvolvedObject.Labels>: can't evaluate field Labels in ObjectReference",
+			"body.a: template line 1: <.InvolvedObject.Labels>: can't evaluate field Labels in Reference",
 			`body.b[2]: template line 1: <"UTC">: wrong type for value; expected time.Time; got string`,
 			"url: template line 1: <.Nope>: can't evaluate field Nope of the event",
 		}},
 		{"unguarded", configtest.Keys{Type: "webhook", URL: url, Body: map[string]any{"a": "{{ .Series.Count }}"}}, []string{
-			"body.a: template line 1: <.Series.Count>: nil pointer evaluating *notify.EventSeries.Count",
+			"body.a: template line 1: <.Series.Count>: nil pointer evaluating *event.Series.Count",
 		}},
 		{"guarded", configtest.Keys{Type: "webhook", URL: url, Body: map[string]any{"a": "{{ with .Series }}{{ .Count }}{{ end }}"}}, nil},
 		{"template in the host", configtest.Keys{Type: "webhook", URL: notify.SecretValue("https://{{ .Namespace }}.example/")}, []string{

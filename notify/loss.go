@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/notify/untrusted"
 )
 
@@ -33,10 +34,10 @@ func LossText(l *Loss) string {
 // LossIncident stands for the losses of a message where only events can be told.
 func (c *Common) LossIncident(m *Message) Incident {
 	return Incident{
-		Event: Event{
-			InvolvedObject:      ObjectReference{Kind: "EdgeEventer", Name: c.Cluster},
+		Event: event.Event{
+			InvolvedObject:      event.Reference{Kind: "EdgeEventer", Name: c.Cluster},
 			Reason:              "EventsLost",
-			Source:              EventSource{Component: "edge-eventer"},
+			Source:              event.Source{Component: "edge-eventer"},
 			Type:                "Warning",
 			Count:               1,
 			FirstTimestamp:      m.Now,

@@ -1,6 +1,10 @@
 package notify
 
-import "time"
+import (
+	"time"
+
+	"github.com/edge-eventer/edge-eventer/agent/event"
+)
 
 // Severity says how bad an incident is.
 type Severity string
@@ -15,7 +19,7 @@ const (
 // For a receiver with fold: event it is one event and its updates.
 type Incident struct {
 	// Event is the latest event of the incident: its message is the sample that is shown.
-	Event
+	event.Event
 
 	// ID is stable over retries of the same content and differs between contents: a receiver that keeps it can tell a
 	// repeated delivery from news.

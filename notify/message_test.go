@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/notify"
 )
 
@@ -31,18 +32,18 @@ var hostile = map[string]string{
 
 func plainIncident() notify.Incident {
 	return notify.Incident{
-		Event: notify.Event{
-			ObjectMeta: notify.ObjectMeta{
+		Event: event.Event{
+			ObjectMeta: event.ObjectMeta{
 				Name: "web-7d9f8c6b5d-x2x4z.18e9f709ff90f259", Namespace: "shop", UID: "ff27b979-a23d-4cda-b30f-b7a11415d493",
 				ResourceVersion: "4562", CreationTimestamp: now.Add(-3 * time.Hour),
 			},
-			InvolvedObject: notify.ObjectReference{
+			InvolvedObject: event.Reference{
 				Kind: "Pod", Namespace: "shop", Name: "web-7d9f8c6b5d-x2x4z", UID: "1d3a3fb0-d682-469a-b871-08ff3aa72d01",
 				APIVersion: "v1", ResourceVersion: "4428", FieldPath: "spec.containers{web}",
 			},
 			Reason:              "BackOff",
 			Message:             "Back-off restarting failed container web in pod web-7d9f8c6b5d-x2x4z_shop",
-			Source:              notify.EventSource{Component: "kubelet", Host: "pi-4b-01"},
+			Source:              event.Source{Component: "kubelet", Host: "pi-4b-01"},
 			FirstTimestamp:      now.Add(-3 * time.Hour),
 			LastTimestamp:       now.Add(-time.Hour),
 			Count:               312,
@@ -119,7 +120,7 @@ func digest(incidents []notify.Incident, losses []notify.Loss) *notify.Message {
 // messages are what golden files exist of.
 func messages() map[string]*notify.Message {
 	critical := plainIncident()
-	critical.Severity, critical.Reason, critical.InvolvedObject = notify.Critical, "NodeNotReady", notify.ObjectReference{Kind: "Node", Name: "pi-4b-01"}
+	critical.Severity, critical.Reason, critical.InvolvedObject = notify.Critical, "NodeNotReady", event.Reference{Kind: "Node", Name: "pi-4b-01"}
 	critical.Workload, critical.Objects, critical.ObjectCount = "pi-4b-01", []string{"pi-4b-01"}, 1
 	critical.Occurrences, critical.Untold, critical.FirstSeen, critical.LastSeen = 1, 1, now, now
 	critical.Message = "Node pi-4b-01 status is now: NodeNotReady"

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
-	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
@@ -81,9 +81,9 @@ func (v *served) put(t *testing.T, receiver string, n int) []string {
 		err := v.spool.Update(func(tx *spool.Tx) error {
 			for i := at; i < min(n, at+100); i++ {
 				in, _, _ := incident.Policy{GroupWait: time.Hour, ResolveAfter: time.Hour}.Fold(nil, &incident.Observation{
-					Event: notify.Event{
-						ObjectMeta:     notify.ObjectMeta{Name: "e", Namespace: "shop", UID: fmt.Sprint(i)},
-						InvolvedObject: notify.ObjectReference{Kind: "Pod", Namespace: "shop", Name: fmt.Sprintf("w%d", i)},
+					Event: event.Event{
+						ObjectMeta:     event.ObjectMeta{Name: "e", Namespace: "shop", UID: fmt.Sprint(i)},
+						InvolvedObject: event.Reference{Kind: "Pod", Namespace: "shop", Name: fmt.Sprintf("w%d", i)},
 						Reason:         "BackOff", Message: "Back-off restarting failed container", Count: 3, Type: "Warning",
 					},
 					Workload: fmt.Sprintf("w%d", i), New: 3, At: time.Now(),

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
-	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/record"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
@@ -70,7 +70,7 @@ type Incident struct {
 }
 
 // Event is an event that is written as an object of core/v1, as kubectl prints it.
-type Event struct{ notify.Event }
+type Event struct{ event.Event }
 
 // MarshalJSON writes the object.
 func (e Event) MarshalJSON() ([]byte, error) { return record.EventObject(&e.Event) }

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"unicode/utf8"
 
-	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/agent/event"
 )
 
 const (
@@ -105,7 +105,7 @@ func New(rules []Rule) (*Filter, error) {
 }
 
 // Keep reports whether the event is kept: what the first rule that matches says, else true. It counts the rule's hit.
-func (f *Filter) Keep(e *notify.Event) bool {
+func (f *Filter) Keep(e *event.Event) bool {
 	r := first(f.rules, e)
 	if r == nil {
 		return true
@@ -115,7 +115,7 @@ func (f *Filter) Keep(e *notify.Event) bool {
 }
 
 // WouldKeep is Keep without counting.
-func (f *Filter) WouldKeep(e *notify.Event) bool {
+func (f *Filter) WouldKeep(e *event.Event) bool {
 	r := first(f.rules, e)
 	return r == nil || r.keep
 }
@@ -143,7 +143,7 @@ func NewMatcher(matches []Match) (*Matcher, error) {
 }
 
 // Match reports whether any of the rules matches the event; with no rules it is true. It counts the first one's hit.
-func (m *Matcher) Match(e *notify.Event) bool {
+func (m *Matcher) Match(e *event.Event) bool {
 	r := first(m.rules, e)
 	if r != nil {
 		r.hits.Add(1)
@@ -152,7 +152,7 @@ func (m *Matcher) Match(e *notify.Event) bool {
 }
 
 // WouldMatch is Match without counting.
-func (m *Matcher) WouldMatch(e *notify.Event) bool {
+func (m *Matcher) WouldMatch(e *event.Event) bool {
 	return len(m.rules) == 0 || first(m.rules, e) != nil
 }
 
@@ -201,7 +201,7 @@ func compile(verb, path string, m *Match, mistakes *Mistakes) rule {
 }
 
 // first returns the first of the rules that matches the event, or nil.
-func first(rules []rule, e *notify.Event) *rule {
+func first(rules []rule, e *event.Event) *rule {
 	for i := range rules {
 		if rules[i].match(e) {
 			return &rules[i]
@@ -211,7 +211,7 @@ func first(rules []rule, e *notify.Event) *rule {
 }
 
 // match holds the short texts against their patterns first; the message is the longest.
-func (r *rule) match(e *notify.Event) bool {
+func (r *rule) match(e *event.Event) bool {
 	return (r.minCount == 0 || e.Observed() >= r.minCount) &&
 		(r.reason == nil || r.reason.Match(e.Reason)) &&
 		(r.kind == nil || r.kind.Match(e.InvolvedObject.Kind)) &&

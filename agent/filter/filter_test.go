@@ -9,17 +9,17 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/filter"
-	"github.com/edge-eventer/edge-eventer/notify"
 )
 
-func event() *notify.Event {
-	return &notify.Event{
-		ObjectMeta:     notify.ObjectMeta{Namespace: "shop", Name: "web-1.17a"},
-		InvolvedObject: notify.ObjectReference{Kind: "Pod", Namespace: "shop", Name: "web-7d9f8c6b5d-x2x4z"},
+func sample() *event.Event {
+	return &event.Event{
+		ObjectMeta:     event.ObjectMeta{Namespace: "shop", Name: "web-1.17a"},
+		InvolvedObject: event.Reference{Kind: "Pod", Namespace: "shop", Name: "web-7d9f8c6b5d-x2x4z"},
 		Reason:         "Unhealthy",
 		Message:        "Readiness probe failed:\ndial tcp 10.42.0.7:8080",
-		Source:         notify.EventSource{Component: "kubelet", Host: "pi-4b-01"},
+		Source:         event.Source{Component: "kubelet", Host: "pi-4b-01"},
 		Count:          7,
 	}
 }
@@ -67,10 +67,10 @@ func TestEachMatcherLooksAtItsField(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := m.Match(event()); got != tt.want {
+			if got := m.Match(sample()); got != tt.want {
 				t.Errorf("%+v matches: %v, want %v", tt.match, got, tt.want)
 			}
-			if got := newFilter(t, filter.Rule{Drop: &tt.match}).Keep(event()); got == tt.want {
+			if got := newFilter(t, filter.Rule{Drop: &tt.match}).Keep(sample()); got == tt.want {
 				t.Errorf("drop %+v keeps: %v, want %v", tt.match, got, !tt.want)
 			}
 		})
@@ -78,10 +78,10 @@ func TestEachMatcherLooksAtItsField(t *testing.T) {
 }
 
 func TestReporterAndSeriesOfNewEventsMatch(t *testing.T) {
-	e := event()
-	e.Source = notify.EventSource{}
+	e := sample()
+	e.Source = event.Source{}
 	e.ReportingController, e.ReportingInstance = "default-scheduler", "server-1"
-	e.Count, e.Series = 0, &notify.EventSeries{Count: 30}
+	e.Count, e.Series = 0, &event.Series{Count: 30}
 	m, err := filter.NewMatcher([]filter.Match{{Component: "default-scheduler", Host: "server-1", MinCount: 30}})
 	if err != nil {
 		t.Fatal(err)
@@ -92,9 +92,9 @@ func TestReporterAndSeriesOfNewEventsMatch(t *testing.T) {
 }
 
 func TestNamespaceOfANodeIsNotDefault(t *testing.T) {
-	e := event()
+	e := sample()
 	e.Namespace = "default"
-	e.InvolvedObject = notify.ObjectReference{Kind: "Node", Name: "pi-4b-01"}
+	e.InvolvedObject = event.Reference{Kind: "Node", Name: "pi-4b-01"}
 	if !newFilter(t, filter.Rule{Drop: &filter.Match{Namespace: "default"}}).Keep(e) {
 		t.Error("a rule for namespace default drops the events of nodes")
 	}
@@ -106,7 +106,7 @@ func TestFirstRuleThatMatchesDecides(t *testing.T) {
 		filter.Rule{Drop: &filter.Match{Reason: "Unhealthy"}},
 		filter.Rule{Drop: &filter.Match{}},
 	)
-	e := event()
+	e := sample()
 	if !f.Keep(e) {
 		t.Error("the keep rule in front does not decide")
 	}
@@ -127,10 +127,10 @@ func TestFirstRuleThatMatchesDecides(t *testing.T) {
 func TestNoRuleKeepsAndMatchesEverything(t *testing.T) {
 	var f filter.Filter
 	var m filter.Matcher
-	if !f.Keep(event()) || !m.Match(event()) || !newFilter(t).Keep(event()) {
+	if !f.Keep(sample()) || !m.Match(sample()) || !newFilter(t).Keep(sample()) {
 		t.Error("without a rule an event is not kept")
 	}
-	if !newFilter(t, filter.Rule{Drop: &filter.Match{Reason: "BackOff"}}).Keep(event()) {
+	if !newFilter(t, filter.Rule{Drop: &filter.Match{Reason: "BackOff"}}).Keep(sample()) {
 		t.Error("an event that no rule matches is not kept")
 	}
 }
@@ -140,7 +140,7 @@ func TestAnyRuleOfAMatcherMatches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !m.Match(event()) {
+	if !m.Match(sample()) {
 		t.Error("the second rule does not match")
 	}
 	want := []filter.Count{{Text: "{reason: BackOff}"}, {Index: 1, Text: "{kind: Pod}", Hits: 1}, {Index: 2, Text: "{namespace: shop}"}}
@@ -203,8 +203,8 @@ func TestMatchingAllocatesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, message := range []string{event().Message, strings.Repeat("a line\n", 4000)} {
-		e := event()
+	for _, message := range []string{sample().Message, strings.Repeat("a line\n", 4000)} {
+		e := sample()
 		e.Message = message
 		allocs := testing.AllocsPerRun(200, func() {
 			if !f.Keep(e) || !m.Match(e) {
@@ -223,7 +223,7 @@ func TestManyGoroutinesMayMatch(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for range 250 {
-				if f.Keep(event()) {
+				if f.Keep(sample()) {
 					t.Error("the event is kept")
 				}
 			}
@@ -244,7 +244,7 @@ func BenchmarkKeep(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	e := event()
+	e := sample()
 	b.ReportAllocs()
 	for b.Loop() {
 		f.Keep(e)

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/notify"
 )
 
@@ -24,7 +25,7 @@ const (
 // Incident is the record that waits in a receiver's queue.
 type Incident struct {
 	// Event is the newest event that was folded in, by arrival: its own times are those of a clock that may be wrong.
-	Event notify.Event
+	Event event.Event
 	// Workload is the involved object's name without generated suffixes.
 	Workload string
 	// First and Last are the earliest first observation and the last one of the newest event, as the events say. Span bounds them
@@ -60,7 +61,7 @@ type Policy struct {
 
 // Observation is an event as it was taken.
 type Observation struct {
-	Event    notify.Event
+	Event    event.Event
 	Workload string
 	// New counts the observations that were not taken before; 0 for a change of the event that observed nothing new.
 	New uint32

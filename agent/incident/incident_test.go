@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/internal/seed"
 	"github.com/edge-eventer/edge-eventer/notify"
 )
@@ -24,9 +25,9 @@ var events = Policy{PerEvent: true, GroupWait: 5 * time.Second}
 
 func observation(at time.Time, observed uint32) *Observation {
 	return &Observation{
-		Event: notify.Event{
-			ObjectMeta:     notify.ObjectMeta{Name: "web.1", Namespace: "shop", UID: "u-1", ResourceVersion: "7"},
-			InvolvedObject: notify.ObjectReference{Kind: "Pod", Namespace: "shop", Name: "web-7d9f8c6b5d-x2x4z"},
+		Event: event.Event{
+			ObjectMeta:     event.ObjectMeta{Name: "web.1", Namespace: "shop", UID: "u-1", ResourceVersion: "7"},
+			InvolvedObject: event.Reference{Kind: "Pod", Namespace: "shop", Name: "web-7d9f8c6b5d-x2x4z"},
 			Reason:         "BackOff",
 			Message:        "Back-off restarting failed container",
 			FirstTimestamp: start,
@@ -379,20 +380,20 @@ func TestRecordKeepsEveryField(t *testing.T) {
 
 func full() *Incident {
 	return &Incident{
-		Event: notify.Event{
-			ObjectMeta:          notify.ObjectMeta{Name: "n", Namespace: "ns", UID: "u", ResourceVersion: "12", CreationTimestamp: start},
-			InvolvedObject:      notify.ObjectReference{Kind: "Pod", Namespace: "ns", Name: "p", UID: "pu", APIVersion: "v1", ResourceVersion: "3", FieldPath: "spec"},
+		Event: event.Event{
+			ObjectMeta:          event.ObjectMeta{Name: "n", Namespace: "ns", UID: "u", ResourceVersion: "12", CreationTimestamp: start},
+			InvolvedObject:      event.Reference{Kind: "Pod", Namespace: "ns", Name: "p", UID: "pu", APIVersion: "v1", ResourceVersion: "3", FieldPath: "spec"},
 			Reason:              "BackOff",
 			Message:             "two\nlines, 日本",
-			Source:              notify.EventSource{Component: "kubelet", Host: "pi"},
+			Source:              event.Source{Component: "kubelet", Host: "pi"},
 			FirstTimestamp:      start.Add(time.Second),
 			LastTimestamp:       start.Add(2 * time.Second),
 			Count:               4,
 			Type:                "Warning",
 			EventTime:           start.Add(123456 * time.Microsecond),
-			Series:              &notify.EventSeries{Count: 9, LastObservedTime: start.Add(time.Minute)},
+			Series:              &event.Series{Count: 9, LastObservedTime: start.Add(time.Minute)},
 			Action:              "Binding",
-			Related:             &notify.ObjectReference{Kind: "Node", Name: "pi"},
+			Related:             &event.Reference{Kind: "Node", Name: "pi"},
 			ReportingController: "c",
 			ReportingInstance:   "i",
 		},

@@ -9,7 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/agent/event"
 )
 
 // recordVersion is the first byte of an encoded incident. A reader refuses versions that it does not know.
@@ -116,7 +116,7 @@ func (in *Incident) halveLongest() bool {
 		&in.Workload, &e.Message, &e.Name, &e.Namespace, &e.UID, &e.Reason, &e.Source.Component, &e.Source.Host, &e.Type, &e.Action,
 		&e.ReportingController, &e.ReportingInstance,
 	}
-	references := []*notify.ObjectReference{&e.InvolvedObject}
+	references := []*event.Reference{&e.InvolvedObject}
 	if e.Related != nil {
 		related := *e.Related
 		e.Related = &related
@@ -178,11 +178,11 @@ func Decode(b []byte) (*Incident, error) {
 	e.Count = int32(r.varint(1<<31 - 1))
 	r.reference(&e.InvolvedObject)
 	if flags&flagSeries != 0 {
-		e.Series = &notify.EventSeries{Count: int32(r.varint(1<<31 - 1))}
+		e.Series = &event.Series{Count: int32(r.varint(1<<31 - 1))}
 		r.times(&e.Series.LastObservedTime)
 	}
 	if flags&flagRelated != 0 {
-		e.Related = &notify.ObjectReference{}
+		e.Related = &event.Reference{}
 		r.reference(e.Related)
 	}
 	if r.broken || len(r.b) != 0 {
@@ -216,7 +216,7 @@ func appendTimes(b []byte, times ...time.Time) []byte {
 	return b
 }
 
-func appendReference(b []byte, o *notify.ObjectReference) []byte {
+func appendReference(b []byte, o *event.Reference) []byte {
 	return appendStrings(b, o.Kind, o.Namespace, o.Name, o.UID, o.APIVersion, o.ResourceVersion, o.FieldPath)
 }
 
@@ -277,10 +277,10 @@ func (r *recordReader) times(times ...*time.Time) {
 			continue
 		}
 		v--
-		*t = notify.BoundTime(time.UnixMicro(int64(v>>1) ^ -int64(v&1)).UTC())
+		*t = event.BoundTime(time.UnixMicro(int64(v>>1) ^ -int64(v&1)).UTC())
 	}
 }
 
-func (r *recordReader) reference(o *notify.ObjectReference) {
+func (r *recordReader) reference(o *event.Reference) {
 	r.strings(&o.Kind, &o.Namespace, &o.Name, &o.UID, &o.APIVersion, &o.ResourceVersion, &o.FieldPath)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/clustertest"
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	. "github.com/edge-eventer/edge-eventer/agent/watch"
 )
 
@@ -104,7 +105,7 @@ func TestExpiredEventsAreShownAsDeletedAndMoveThePosition(t *testing.T) {
 	c.DeleteEvents(t, ns, names[:3]...)
 	eventually(t, "the end of three events", func() bool { return deleted.Load() == 3 })
 	stop()
-	if now := sink.at(); now == listed || WentBack(now, listed) {
+	if now := sink.at(); now == listed || event.WentBack(now, listed) {
 		t.Errorf("position was %s and is %s", listed, now)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/agent/event"
 )
 
 const (
@@ -70,19 +70,19 @@ func (t *wireTime) UnmarshalJSON(b []byte) error {
 	}
 	// No time has an escape sequence when it is written by a JSON encoder: what is between the quotes is the text.
 	if parsed, err := time.Parse(time.RFC3339Nano, string(b[1:len(b)-1])); err == nil {
-		t.Time = notify.BoundTime(parsed.UTC())
+		t.Time = event.BoundTime(parsed.UTC())
 	}
 	return nil
 }
 
 // decodeEvent reads a core/v1 Event of a list.
-func decodeEvent(item raw) (notify.Event, error) {
+func decodeEvent(item raw) (event.Event, error) {
 	if item.tooLarge {
-		return notify.Event{}, errTooLarge
+		return event.Event{}, errTooLarge
 	}
 	var w wireEvent
 	if err := unmarshal(item.data, &w); err != nil {
-		return notify.Event{}, fmt.Errorf("decode event: %w", err)
+		return event.Event{}, fmt.Errorf("decode event: %w", err)
 	}
 	return w.event(item.cut)
 }
@@ -98,15 +98,15 @@ func unmarshal(data []byte, v any) error {
 
 // event converts. An event without UID or with a resourceVersion that is no number cannot be told from others, and is an
 // error.
-func (w *wireEvent) event(alreadyCut int) (notify.Event, error) {
+func (w *wireEvent) event(alreadyCut int) (event.Event, error) {
 	if w.Metadata.UID == "" {
-		return notify.Event{}, fmt.Errorf("event %.64q has no uid", w.Metadata.Name)
+		return event.Event{}, fmt.Errorf("event %.64q has no uid", w.Metadata.Name)
 	}
-	if _, err := ParseResourceVersion(w.Metadata.ResourceVersion); err != nil {
-		return notify.Event{}, fmt.Errorf("event %.64q: %w", w.Metadata.Name, err)
+	if _, err := event.ParseResourceVersion(w.Metadata.ResourceVersion); err != nil {
+		return event.Event{}, fmt.Errorf("event %.64q: %w", w.Metadata.Name, err)
 	}
-	e := notify.Event{
-		ObjectMeta: notify.ObjectMeta{
+	e := event.Event{
+		ObjectMeta: event.ObjectMeta{
 			Name:              field(w.Metadata.Name),
 			Namespace:         field(w.Metadata.Namespace),
 			UID:               field(w.Metadata.UID),
@@ -116,7 +116,7 @@ func (w *wireEvent) event(alreadyCut int) (notify.Event, error) {
 		InvolvedObject:      w.InvolvedObject.reference(),
 		Reason:              field(w.Reason),
 		Message:             cut(w.Message, maxMessage, alreadyCut),
-		Source:              notify.EventSource{Component: field(w.Source.Component), Host: field(w.Source.Host)},
+		Source:              event.Source{Component: field(w.Source.Component), Host: field(w.Source.Host)},
 		FirstTimestamp:      w.FirstTimestamp.Time,
 		LastTimestamp:       w.LastTimestamp.Time,
 		Count:               w.Count,
@@ -127,7 +127,7 @@ func (w *wireEvent) event(alreadyCut int) (notify.Event, error) {
 		ReportingInstance:   field(w.ReportingInstance),
 	}
 	if w.Series != nil {
-		e.Series = &notify.EventSeries{Count: w.Series.Count, LastObservedTime: w.Series.LastObservedTime.Time}
+		e.Series = &event.Series{Count: w.Series.Count, LastObservedTime: w.Series.LastObservedTime.Time}
 	}
 	if w.Related != nil {
 		related := w.Related.reference()
@@ -136,8 +136,8 @@ func (w *wireEvent) event(alreadyCut int) (notify.Event, error) {
 	return e, nil
 }
 
-func (w *wireReference) reference() notify.ObjectReference {
-	return notify.ObjectReference{
+func (w *wireReference) reference() event.Reference {
+	return event.Reference{
 		Kind:            field(w.Kind),
 		Namespace:       field(w.Namespace),
 		Name:            field(w.Name),

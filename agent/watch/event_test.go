@@ -19,16 +19,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/agent/event"
 )
 
 var update = flag.Bool("update", false, "write the golden file anew")
 
 // line is what the golden file shows of an event: what an alert is made of.
-func line(e *notify.Event) string {
+func line(e *event.Event) string {
 	return fmt.Sprintf("%s | %s %s/%s -> %s | %s | first %s last %s x%d | by %q on %q | %d bytes %.40q",
 		e.Type, e.InvolvedObject.Kind, e.InvolvedObject.Namespace, e.InvolvedObject.Name,
-		WorkloadName(e.InvolvedObject.Kind, e.InvolvedObject.Name), e.Reason,
+		event.Workload(e.InvolvedObject.Kind, e.InvolvedObject.Name), e.Reason,
 		e.FirstSeen().Format(time.RFC3339Nano), e.LastSeen().Format(time.RFC3339Nano), e.Observed(),
 		e.Reporter(), e.Host(), len(e.Message), e.Message)
 }
@@ -56,7 +56,7 @@ func TestRecordedEventsConvert(t *testing.T) {
 				return err
 			})
 		} else {
-			var e notify.Event
+			var e event.Event
 			e, err = decode(data, 0)
 			fmt.Fprintln(&got, line(&e))
 		}
@@ -103,25 +103,25 @@ func TestRecordedEventsConvertAsKubernetesReadsThem(t *testing.T) {
 		if err := json.Unmarshal(data, &r); err != nil {
 			t.Fatal(err)
 		}
-		reference := func(o corev1.ObjectReference) notify.ObjectReference {
-			return notify.ObjectReference{
+		reference := func(o corev1.ObjectReference) event.Reference {
+			return event.Reference{
 				Kind: o.Kind, Namespace: o.Namespace, Name: o.Name, UID: string(o.UID), APIVersion: o.APIVersion,
 				ResourceVersion: o.ResourceVersion, FieldPath: o.FieldPath,
 			}
 		}
-		want := notify.Event{
-			ObjectMeta: notify.ObjectMeta{
+		want := event.Event{
+			ObjectMeta: event.ObjectMeta{
 				Name: r.Name, Namespace: r.Namespace, UID: string(r.UID), ResourceVersion: r.ResourceVersion,
 				CreationTimestamp: r.CreationTimestamp.Time,
 			},
 			InvolvedObject: reference(r.InvolvedObject),
-			Reason:         r.Reason, Message: r.Message, Source: notify.EventSource(r.Source),
+			Reason:         r.Reason, Message: r.Message, Source: event.Source(r.Source),
 			FirstTimestamp: r.FirstTimestamp.Time, LastTimestamp: r.LastTimestamp.Time, Count: r.Count, Type: r.Type,
 			EventTime: r.EventTime.Time, Action: r.Action,
 			ReportingController: r.ReportingController, ReportingInstance: r.ReportingInstance,
 		}
 		if r.Series != nil {
-			want.Series = &notify.EventSeries{Count: r.Series.Count, LastObservedTime: r.Series.LastObservedTime.Time}
+			want.Series = &event.Series{Count: r.Series.Count, LastObservedTime: r.Series.LastObservedTime.Time}
 		}
 		if r.Related != nil {
 			related := reference(*r.Related)
@@ -136,13 +136,13 @@ func TestRecordedEventsConvertAsKubernetesReadsThem(t *testing.T) {
 	}
 }
 
-func recordedFrames(t *testing.T) []notify.Event {
+func recordedFrames(t *testing.T) []event.Event {
 	t.Helper()
 	data, err := os.ReadFile("testdata/events/watch.jsonl")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var events []notify.Event
+	var events []event.Event
 	s := newScanner(iotest.OneByteReader(bytes.NewReader(data)))
 	for {
 		value, err := s.value()
@@ -180,13 +180,13 @@ func TestAllFieldsOfAnEventAreKept(t *testing.T) {
 		"reason":"r","message":"m","source":{"component":"c","host":"h"},"firstTimestamp":"2026-11-21T07:05:48+02:00","lastTimestamp":"2026-11-21T05:06:48Z",
 		"count":4,"type":"Warning","eventTime":"2026-11-21T05:05:48.798302Z","series":{"count":9,"lastObservedTime":"2026-11-21T05:07:48.000001Z"},
 		"action":"a","related":{"kind":"Node","name":"pi"},"reportingComponent":"rc","reportingInstance":"ri"}`), 0)
-	want := notify.Event{
-		ObjectMeta:     notify.ObjectMeta{Name: "n", Namespace: "ns", UID: "u", ResourceVersion: "7", CreationTimestamp: at("2026-11-21T05:05:48Z")},
-		InvolvedObject: notify.ObjectReference{Kind: "Pod", Namespace: "shop", Name: "p", UID: "pu", APIVersion: "v1", ResourceVersion: "3", FieldPath: "spec.containers{app}"},
-		Reason:         "r", Message: "m", Source: notify.EventSource{Component: "c", Host: "h"},
+	want := event.Event{
+		ObjectMeta:     event.ObjectMeta{Name: "n", Namespace: "ns", UID: "u", ResourceVersion: "7", CreationTimestamp: at("2026-11-21T05:05:48Z")},
+		InvolvedObject: event.Reference{Kind: "Pod", Namespace: "shop", Name: "p", UID: "pu", APIVersion: "v1", ResourceVersion: "3", FieldPath: "spec.containers{app}"},
+		Reason:         "r", Message: "m", Source: event.Source{Component: "c", Host: "h"},
 		FirstTimestamp: at("2026-11-21T05:05:48Z"), LastTimestamp: at("2026-11-21T05:06:48Z"), Count: 4, Type: "Warning",
-		EventTime: at("2026-11-21T05:05:48.798302Z"), Series: &notify.EventSeries{Count: 9, LastObservedTime: at("2026-11-21T05:07:48.000001Z")},
-		Action: "a", Related: &notify.ObjectReference{Kind: "Node", Name: "pi"}, ReportingController: "rc", ReportingInstance: "ri",
+		EventTime: at("2026-11-21T05:05:48.798302Z"), Series: &event.Series{Count: 9, LastObservedTime: at("2026-11-21T05:07:48.000001Z")},
+		Action: "a", Related: &event.Reference{Kind: "Node", Name: "pi"}, ReportingController: "rc", ReportingInstance: "ri",
 	}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("err %v, -want +got:\n%s", err, diff)
@@ -333,27 +333,6 @@ func (r repeat) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestResourceVersionIsAPositiveNumber(t *testing.T) {
-	for s, want := range map[string]uint64{"1": 1, "4755": 4755, "18446744073709551615": 1<<64 - 1} {
-		if got, err := ParseResourceVersion(s); err != nil || got != want {
-			t.Errorf("%s: %d, %v", s, got, err)
-		}
-	}
-	for _, s := range []string{"", "0", "007", "-1", "+1", "1_000", "0x10", "18446744073709551616", "abc"} {
-		if got, err := ParseResourceVersion(s); err == nil {
-			t.Errorf("%q is %d, want an error", s, got)
-		}
-	}
-	for _, c := range []struct {
-		version, position string
-		want              bool
-	}{{"9", "10", true}, {"10", "9", false}, {"10", "10", false}, {"x", "x", false}, {"x", "9", true}, {"9", "x", true}} {
-		if got := wentBack(c.version, c.position); got != c.want {
-			t.Errorf("wentBack(%s, %s) = %t", c.version, c.position, got)
-		}
-	}
-}
-
 func FuzzList(f *testing.F) {
 	data, err := os.ReadFile("testdata/events/list.json")
 	if err != nil {
@@ -438,13 +417,13 @@ func BenchmarkListItem(b *testing.B) {
 	b.ReportMetric(float64(items)/b.Elapsed().Seconds(), "events/s")
 }
 
-func decode(data []byte, cut int) (notify.Event, error) {
+func decode(data []byte, cut int) (event.Event, error) {
 	return decodeEvent(raw{data: data, cut: cut})
 }
 
 // TestWhatCannotBeReadSaysAsMuchOfItselfAsItCan: the names of an event come before what makes it too large.
 func TestWhatCannotBeReadSaysAsMuchOfItselfAsItCan(t *testing.T) {
-	meta := notify.ObjectMeta{
+	meta := event.ObjectMeta{
 		Name: "web.1", Namespace: "shop", UID: "u-1", ResourceVersion: "77",
 		CreationTimestamp: time.Date(2026, 11, 21, 5, 5, 48, 0, time.UTC),
 	}
@@ -452,16 +431,16 @@ func TestWhatCannotBeReadSaysAsMuchOfItselfAsItCan(t *testing.T) {
 		`"resourceVersion":"77","creationTimestamp":"2026-11-21T05:05:48Z","annotations":{"uid":"no","k`
 	for _, c := range []struct {
 		data, frameType string
-		meta            notify.ObjectMeta
+		meta            event.ObjectMeta
 	}{
 		{names, "", meta},
 		{names + `":""}},"type":"Warning"}`, "", meta},
 		{`{"type":"DELETED","object":` + names, "DELETED", meta},
 		{`{"type":"ADDED","object":{"metadata":{"name":"web.1","resourceVersion":"0x1"},"type":"Warning"}}`, "ADDED",
-			notify.ObjectMeta{Name: "web.1", ResourceVersion: "0x1"}},
-		{`{"type":"ADDED","object":[`, "ADDED", notify.ObjectMeta{}},
-		{`{"metadata":{"uid":7,"name":`, "", notify.ObjectMeta{}},
-		{`[]`, "", notify.ObjectMeta{}},
+			event.ObjectMeta{Name: "web.1", ResourceVersion: "0x1"}},
+		{`{"type":"ADDED","object":[`, "ADDED", event.ObjectMeta{}},
+		{`{"metadata":{"uid":7,"name":`, "", event.ObjectMeta{}},
+		{`[]`, "", event.ObjectMeta{}},
 	} {
 		h := readHead([]byte(c.data))
 		if c.meta.UID == "" {

@@ -16,9 +16,6 @@ const (
 	K3sKubeconfig   = k3sKubeconfig
 )
 
-// WentBack is wentBack.
-func WentBack(version, position string) bool { return wentBack(version, position) }
-
 // WithTransport lets o's requests be answered by rt.
 func WithTransport(o Options, rt http.RoundTripper) Options {
 	o.connect = func() (connection, error) {

@@ -21,9 +21,9 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent"
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	. "github.com/edge-eventer/edge-eventer/agent/watch"
-	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
@@ -212,7 +212,7 @@ func (f *fakeServer) items(after string) []string {
 }
 
 func (f *fakeServer) watch(ctx context.Context, r fakeRequest) *http.Response {
-	from, err := ParseResourceVersion(r.query.Get("resourceVersion"))
+	from, err := event.ParseResourceVersion(r.query.Get("resourceVersion"))
 	if err != nil {
 		return answerStatus(400, "BadRequest", err.Error(), "")
 	}
@@ -289,7 +289,7 @@ type tap struct {
 	taken      map[string]int32
 	pages      []Page
 	changes    int
-	unreadable []notify.ObjectMeta
+	unreadable []event.ObjectMeta
 	arrived    chan struct{}
 
 	// onList and onWatched may wait or fail.

@@ -14,7 +14,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
-	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/agent/event"
 )
 
 // onlyWarnings is evaluated by the API server.
@@ -214,7 +214,7 @@ func (l *loop) catchUp(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if !wentBack(meta.ResourceVersion, l.position) {
+		if !event.WentBack(meta.ResourceVersion, l.position) {
 			return nil
 		}
 		l.logger.Warn("the datastore of the API server was replaced or restored, listing everything",
@@ -309,15 +309,15 @@ func (p *pager) next(ctx context.Context) error {
 		query.Set("continue", p.token)
 	}
 	meta, err := l.page(ctx, query, func(meta listMeta, item raw) error {
-		event, err := decodeEvent(item)
+		e, err := decodeEvent(item)
 		if err != nil {
 			l.skip(err)
-			event.ObjectMeta = readHead(item.data).meta
-			p.page.Unreadable = append(p.page.Unreadable, event.ObjectMeta)
+			e.ObjectMeta = readHead(item.data).meta
+			p.page.Unreadable = append(p.page.Unreadable, e.ObjectMeta)
 		} else {
-			p.page.Events = append(p.page.Events, event)
+			p.page.Events = append(p.page.Events, e)
 		}
-		if p.text += textOf(&event); p.text < maxPageText {
+		if p.text += textOf(&e); p.text < maxPageText {
 			return nil
 		}
 		if meta.ResourceVersion == "" {
@@ -344,7 +344,7 @@ func (p *pager) give(ctx context.Context, meta listMeta, last bool) error {
 	l := p.loop
 	if p.page.First {
 		p.page.ResourceVersion, p.page.Date = meta.ResourceVersion, meta.date
-		p.page.Replaced = l.position != "" && wentBack(meta.ResourceVersion, l.position)
+		p.page.Replaced = l.position != "" && event.WentBack(meta.ResourceVersion, l.position)
 	}
 	p.page.Last = last
 	if err := l.sink.List(ctx, p.page); err != nil {
@@ -382,7 +382,7 @@ func (l *loop) skip(err error) {
 	l.logger.Error("event cannot be read and is left out", "namespace", l.namespace, "err", err)
 }
 
-func textOf(e *notify.Event) int { return len(e.Message) + 512 }
+func textOf(e *event.Event) int { return len(e.Message) + 512 }
 
 // watch shows changes to the sink from position on, which it moves. It returns nil when the API server ended the watch
 // as it should.
@@ -461,7 +461,7 @@ func (l *loop) frame(ctx context.Context, data raw) error {
 	if data.tooLarge {
 		l.skip(errTooLarge)
 		h := readHead(data.data)
-		return l.change(ctx, Change{Deleted: h.frameType == "DELETED", Unreadable: true, Event: notify.Event{ObjectMeta: h.meta}})
+		return l.change(ctx, Change{Deleted: h.frameType == "DELETED", Unreadable: true, Event: event.Event{ObjectMeta: h.meta}})
 	}
 	var f struct {
 		Type   string    `json:"type"`
@@ -516,7 +516,7 @@ func (l *loop) change(ctx context.Context, c Change) error {
 
 // moveTo moves the position forward.
 func (l *loop) moveTo(resourceVersion string) {
-	if !wentBack(resourceVersion, l.position) {
+	if !event.WentBack(resourceVersion, l.position) {
 		l.position = resourceVersion
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"github.com/edge-eventer/edge-eventer/agent/event"
 )
 
 const (
@@ -258,7 +260,7 @@ func (s *scanner) list(each func(meta listMeta, item raw) error) (listMeta, erro
 			if kind != "EventList" {
 				return meta, malformed("answer is of kind %.64q, want EventList", kind)
 			}
-			if _, err := ParseResourceVersion(meta.ResourceVersion); err != nil {
+			if _, err := event.ParseResourceVersion(meta.ResourceVersion); err != nil {
 				return meta, malformed("list: %w", err)
 			}
 			return meta, nil

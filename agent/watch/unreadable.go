@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/agent/event"
 )
 
 // head is what can be read of an event, or of a frame with one, that as a whole cannot: the API server writes the metadata
@@ -15,7 +15,7 @@ import (
 type head struct {
 	// frameType is the frame's; an event of a list has none.
 	frameType string
-	meta      notify.ObjectMeta
+	meta      event.ObjectMeta
 }
 
 // errHeadRead ends the reading of a head.

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/agent/event"
 )
 
 // DefaultPageSize is how many events a page of a list holds at most: about 400 KiB of JSON with usual messages.
@@ -33,9 +33,9 @@ type Page struct {
 	// Namespace is the one that is listed; "" is all.
 	Namespace string
 	// Events are in no order of time. The last page may be empty.
-	Events []notify.Event
+	Events []event.Event
 	// Unreadable are the events of the page that could not be read, as far as they say who they are; see Change.Unreadable.
-	Unreadable []notify.ObjectMeta
+	Unreadable []event.ObjectMeta
 	// First is set for the first page of a list. A list that broke off starts again with a First page.
 	First bool
 	// Last is set for the last page of a list.
@@ -66,7 +66,7 @@ type Change struct {
 	// the same each time that this event is shown.
 	Unreadable bool
 	// Event is as it was stored by the change, or as it was when it was deleted. Its ResourceVersion is the one of the change.
-	Event notify.Event
+	Event event.Event
 }
 
 // Options say what is watched and as whom. The zero value watches all namespaces.

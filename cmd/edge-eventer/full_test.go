@@ -12,8 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
-	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
@@ -39,7 +39,7 @@ func TestFullSpoolStaysWithinTheMemoryBudget(t *testing.T) {
 			for j := range 100 {
 				name := fmt.Sprintf("web%d", i+j)
 				in, due, _ := incident.Policy{GroupWait: time.Second, ResolveAfter: time.Hour}.Fold(nil, &incident.Observation{
-					Event:    notify.Event{InvolvedObject: notify.ObjectReference{Kind: "Pod", Namespace: "shop", Name: name}, Reason: "BackOff", Message: message, Count: 2, Type: "Warning"},
+					Event:    event.Event{InvolvedObject: event.Reference{Kind: "Pod", Namespace: "shop", Name: name}, Reason: "BackOff", Message: message, Count: 2, Type: "Warning"},
 					Workload: name, New: 2, At: time.Now(),
 				})
 				for _, receiver := range []string{"ops", "chat"} {

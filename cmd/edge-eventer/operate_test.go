@@ -19,8 +19,8 @@ import (
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/control"
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
-	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
@@ -69,8 +69,8 @@ func (d *desk) putFor(receiver string, n int) {
 		for i := range n {
 			name := fmt.Sprintf("web%d", i)
 			in, due, _ := incident.Policy{GroupWait: time.Second, ResolveAfter: time.Hour}.Fold(nil, &incident.Observation{
-				Event: notify.Event{
-					InvolvedObject: notify.ObjectReference{Kind: "Pod", Namespace: "shop", Name: name},
+				Event: event.Event{
+					InvolvedObject: event.Reference{Kind: "Pod", Namespace: "shop", Name: name},
 					Reason:         "BackOff", Message: "\x1b]0;owned\a\x1b[31mBack-off\nrestarting", Count: 2, Type: "Warning",
 				},
 				Workload: name, New: 2, At: time.Now(),

@@ -14,6 +14,7 @@ import (
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/control"
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
 	"github.com/edge-eventer/edge-eventer/notify"
@@ -77,8 +78,8 @@ func render(path, name string, form notify.Form, s streams) int {
 }
 
 // eventsIn reads objects of the API, and entries as spool show and spool export print them, one or several.
-func eventsIn(data []byte) ([]notify.Event, error) {
-	var events []notify.Event
+func eventsIn(data []byte) ([]event.Event, error) {
+	var events []event.Event
 	for decoder := json.NewDecoder(bytes.NewReader(data)); ; {
 		var document json.RawMessage
 		if err := decoder.Decode(&document); errors.Is(err, io.EOF) && len(events) > 0 {
@@ -95,15 +96,15 @@ func eventsIn(data []byte) ([]notify.Event, error) {
 			events = append(events, entry.Incident.Event.Event)
 			continue
 		}
-		event, err := watch.DecodeEvent(document)
+		e, err := watch.DecodeEvent(document)
 		if err != nil {
 			return nil, err
 		}
-		events = append(events, event)
+		events = append(events, e)
 	}
 }
 
-func renderEvent(c *config.Config, r *config.Receiver, event *notify.Event, form notify.Form, out io.Writer) error {
+func renderEvent(c *config.Config, r *config.Receiver, e *event.Event, form notify.Form, out io.Writer) error {
 	common := r.Common(c)
 	common.Version = version
 	receiver, err := r.New(common)
@@ -117,13 +118,13 @@ func renderEvent(c *config.Config, r *config.Receiver, event *notify.Event, form
 		RepeatInterval: r.RepeatInterval, ResolveAfter: r.ResolveAfter,
 	}
 	in, _, _ := policy.Fold(nil, &incident.Observation{
-		Event:    *event,
-		Workload: watch.WorkloadName(event.InvolvedObject.Kind, event.InvolvedObject.Name),
-		New:      uint32(max(1, event.Observed())), At: now,
+		Event:    *e,
+		Workload: event.Workload(e.InvolvedObject.Kind, e.InvolvedObject.Name),
+		New:      uint32(max(1, e.Observed())), At: now,
 	})
 	request, err := receiver.Render(&notify.Message{
 		Now:       now,
-		Incidents: []notify.Incident{in.Alert(policy, c.Cluster, c.SeverityOf(event.Reason))},
+		Incidents: []notify.Incident{in.Alert(policy, c.Cluster, c.SeverityOf(e.Reason))},
 	}, form)
 	if err != nil {
 		return err

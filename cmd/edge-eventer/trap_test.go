@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
-	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/notifytest"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
@@ -26,8 +26,8 @@ func putEach(t *testing.T, path string, queues []string) {
 	err = s.Update(func(tx *spool.Tx) error {
 		for _, queue := range queues {
 			in, due, _ := incident.Policy{ResolveAfter: time.Hour}.Fold(nil, &incident.Observation{
-				Event: notify.Event{
-					InvolvedObject: notify.ObjectReference{Kind: "Pod", Namespace: "shop", Name: "web"},
+				Event: event.Event{
+					InvolvedObject: event.Reference{Kind: "Pod", Namespace: "shop", Name: "web"},
 					Reason:         "BackOff", Message: "Back-off restarting", Count: 1, Type: "Warning",
 				},
 				Workload: "web", New: 1, At: time.Now(),

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/untrusted"
 )
@@ -113,8 +114,8 @@ func incidentDocument(in *notify.Incident, textLimit, fieldLimit int) *documentI
 }
 
 // eventDocument is an event with the field names of core/v1. The message goes through text, every other text through field.
-func eventDocument(e *notify.Event, field, text func(string) string) documentEvent {
-	reference := func(o *notify.ObjectReference) documentReference {
+func eventDocument(e *event.Event, field, text func(string) string) documentEvent {
+	reference := func(o *event.Reference) documentReference {
 		return documentReference{
 			field(o.Kind), field(o.Namespace), field(o.Name), field(o.UID), field(o.APIVersion), field(o.ResourceVersion), field(o.FieldPath),
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/chat"
 	"github.com/edge-eventer/edge-eventer/notify/untrusted"
@@ -15,7 +16,7 @@ import (
 // in the configured zone. Times that the API server did not set show when the event was first or last seen, since
 // templates in use name lastTimestamp and would print year 1.
 type Data struct {
-	notify.Event
+	event.Event
 
 	// Cluster, Workload, Severity and so on are as in Incident.
 	Cluster     string
@@ -102,8 +103,8 @@ func NewData(c *notify.Common, m *notify.Message, textLimit int) *Data {
 	return d
 }
 
-func shortReference(o notify.ObjectReference, short func(string) string) notify.ObjectReference {
-	return notify.ObjectReference{
+func shortReference(o event.Reference, short func(string) string) event.Reference {
+	return event.Reference{
 		Kind: short(o.Kind), Namespace: short(o.Namespace), Name: short(o.Name), UID: short(o.UID), APIVersion: short(o.APIVersion),
 		ResourceVersion: short(o.ResourceVersion), FieldPath: short(o.FieldPath),
 	}

@@ -27,7 +27,7 @@ func (e *Error) Text() string {
 	if e.data != "" {
 		text = strings.Replace(text, " in type "+e.data, " of the event", 1)
 	}
-	text = strings.Replace(text, "in type notify.", "in ", 1)
+	text = strings.Replace(text, "in type event.", "in ", 1)
 	bound, bounded := errors.AsType[*boundError](e.Err)
 	if position, rest, ok := strings.Cut(text, ": "); ok && strings.Trim(position, "0123456789:") == "" {
 		line, _, _ := strings.Cut(position, ":")

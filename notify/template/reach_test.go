@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/agent/event"
 )
 
 // TestTemplatesReachAllThatTheySee goes from the data of a template over fields and results to every type that it can reach: methods of
@@ -67,8 +67,8 @@ func TestTemplatesReachAllThatTheySee(t *testing.T) {
 func TestNoFieldOfAnEventHasTheNameOfAMethod(t *testing.T) {
 	fields := 0
 	for _, typ := range []reflect.Type{
-		reflect.TypeFor[Data](), reflect.TypeFor[notify.Event](), reflect.TypeFor[notify.ObjectMeta](), reflect.TypeFor[notify.ObjectReference](),
-		reflect.TypeFor[notify.EventSource](), reflect.TypeFor[notify.EventSeries](),
+		reflect.TypeFor[Data](), reflect.TypeFor[event.Event](), reflect.TypeFor[event.ObjectMeta](), reflect.TypeFor[event.Reference](),
+		reflect.TypeFor[event.Source](), reflect.TypeFor[event.Series](),
 	} {
 		value := reflect.New(typ)
 		for _, f := range reflect.VisibleFields(typ) {

@@ -18,7 +18,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/edge-eventer/edge-eventer/agent/watch"
+	"github.com/edge-eventer/edge-eventer/agent/event"
 )
 
 // lifetime is how long events stay after they were last seen: longer than a request may be repeated.
@@ -123,7 +123,7 @@ func (r *rain) burst(ctx context.Context, n, size int, again bool) {
 	for range max(1, n/r.scale) {
 		e := r.event(size)
 		e.InvolvedObject.Namespace = e.Namespace
-		workload := watch.WorkloadName(e.InvolvedObject.Kind, e.InvolvedObject.Name)
+		workload := event.Workload(e.InvolvedObject.Kind, e.InvolvedObject.Name)
 		r.book.planned(e.Namespace, e.Name, incidentOf(e.Namespace, "Pod", workload, e.Reason), e.Message)
 		if again {
 			if len(r.recent) == 200 {

@@ -1,4 +1,4 @@
-package watch
+package event
 
 import "testing"
 
@@ -80,8 +80,8 @@ func TestGeneratedNamesFoldToTheirWorkload(t *testing.T) {
 		{"HorizontalPodAutoscaler", "spread-a", "spread-a"},
 		{"", "web-7d9f8c6b5d-x2x4z", "web-7d9f8c6b5d-x2x4z"},
 	} {
-		if got := WorkloadName(c.kind, c.name); got != c.want {
-			t.Errorf("WorkloadName(%q, %q) = %q, want %q", c.kind, c.name, got, c.want)
+		if got := Workload(c.kind, c.name); got != c.want {
+			t.Errorf("Workload(%q, %q) = %q, want %q", c.kind, c.name, got, c.want)
 		}
 	}
 	if len(long) != 58 {
@@ -89,14 +89,14 @@ func TestGeneratedNamesFoldToTheirWorkload(t *testing.T) {
 	}
 }
 
-func FuzzWorkloadName(f *testing.F) {
+func FuzzWorkload(f *testing.F) {
 	f.Add("Pod", "web-7d9f8c6b5d-x2x4z")
 	f.Add("PersistentVolumeClaim", "web-7d9f8c6b5d-x2x4z-scratch")
 	f.Add("ResourceClaim", "a--b-")
 	f.Fuzz(func(t *testing.T, kind, name string) {
-		got := WorkloadName(kind, name)
+		got := Workload(kind, name)
 		if len(got) > len(name) || (got == "") != (name == "") {
-			t.Errorf("WorkloadName(%q, %q) = %q", kind, name, got)
+			t.Errorf("Workload(%q, %q) = %q", kind, name, got)
 		}
 	})
 }

@@ -1,4 +1,4 @@
-package watch
+package event
 
 import (
 	"fmt"
@@ -16,9 +16,9 @@ func ParseResourceVersion(s string) (uint64, error) {
 	return version, nil
 }
 
-// wentBack reports whether version is of an older or another history than position: a smaller number, or one that cannot be
+// WentBack reports whether version is of an older or another history than position: a smaller number, or one that cannot be
 // compared with it.
-func wentBack(version, position string) bool {
+func WentBack(version, position string) bool {
 	if version == position {
 		return false
 	}

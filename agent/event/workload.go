@@ -1,11 +1,11 @@
-package watch
+package event
 
 import (
 	"strconv"
 	"strings"
 )
 
-// WorkloadName returns the name of an object without what a controller added to it, so that all pods of a Deployment, over
+// Workload returns the name of an object without what a controller added to it, so that all pods of a Deployment, over
 // all its rollouts, have one name. It knows the object's kind and name and asks nobody, so it goes by how Kubernetes
 // builds names:
 //
@@ -21,7 +21,7 @@ import (
 // years 2017 to 2055 and indexes above 999, because dates, ports and versions look like that. Numbers below stand for
 // siblings whoever made them: the pods of two DaemonSets cam-1 and cam-2 are told as cam, those of two Deployments of
 // these names are not. The names of all other kinds, nodes first, are unchanged.
-func WorkloadName(kind, name string) string {
+func Workload(kind, name string) string {
 	switch kind {
 	case "Pod":
 		return podWorkload(name)
