@@ -667,7 +667,7 @@ func TestUnreadableSecretKeepsTheQueue(t *testing.T) {
 
 func TestLimitsAreThePlatforms(t *testing.T) {
 	want := map[string][2]int{
-		"feishu": {5, 100}, "dingtalk": {0, 20}, "wecom": {0, 20}, "slack": {1, 0}, "telegram": {1, 20}, "worktile": {1, 0},
+		"feishu": {5, 100}, "dingtalk": {0, 20}, "wecom": {0, 20}, "slack": {1, 0}, "telegram": {1, 20}, "worktile": {1, 0}, "teams": {1, 0},
 	}
 	forEach(t, func(t *testing.T, s *subject) {
 		l := s.receiver(t, "http://127.0.0.1:1").Limits()

@@ -2,6 +2,7 @@ package notify_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"html"
 	"maps"
 	"regexp"
@@ -18,7 +19,7 @@ import (
 // subjects are all receivers that speak HTTP.
 func subjects() []subject {
 	return []subject{
-		feishuSubject(), dingtalkSubject(), wecomSubject(), slackSubject(), telegramSubject(), worktileSubject(),
+		feishuSubject(), dingtalkSubject(), wecomSubject(), slackSubject(), telegramSubject(), worktileSubject(), teamsSubject(),
 		webhookSubject(), alertmanagerSubject(), kafkaSubject(), cloudEventsSubject(),
 	}
 }
@@ -347,6 +348,51 @@ func worktileSubject() subject {
 		lenient: true,
 		size:    bodySize, limit: 8_000,
 		live:  []string{"[http", "<at", "<!", "<@", "@all", "@everyone"},
+		shown: allStrings,
+	}
+}
+
+const teamsSig = "iBzLxkZ3rJvT0hQm8wYdN5c2fUeXoPaS7gKlR1qVt4M"
+
+func teamsSubject() subject {
+	refused := func(code int, name string) notifytest.Answer {
+		return status(code, fmt.Sprintf(`{"error":{"code":%q,"message":"The thing is so."}}`, name))
+	}
+	return subject{
+		name:     "teams",
+		platform: func() notifytest.Platform { return &notifytest.Teams{Sig: teamsSig} },
+		config: func(base string) configtest.Keys {
+			return configtest.Keys{URL: notify.SecretValue(base +
+				"/powerautomate/automations/direct/workflows/3f1c0a9be7d24c5d/triggers/manual/paths/invoke?api-version=1&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=" + teamsSig)}
+		},
+		secrets: []string{teamsSig, "3f1c0a9be7d24c5d"},
+		taken:   []notifytest.Answer{status(202, ""), status(200, ""), body("{}"), body(`"posted"`), status(202, "{")},
+		answers: []documented{
+			{name: "schema", answer: refused(400, "TriggerInputSchemaMismatch"), outcome: notify.BadPayload, code: "TriggerInputSchemaMismatch", says: "thing is so"},
+			{name: "content", answer: refused(400, "InvalidRequestContent"), outcome: notify.BadPayload, code: "InvalidRequestContent"},
+			{name: "large", answer: refused(413, "RequestEntityTooLarge"), outcome: notify.BadPayload},
+			{name: "large without a code", answer: status(413, ""), outcome: notify.BadPayload, says: "large"},
+			{name: "off", answer: refused(400, "WorkflowTriggerIsNotEnabled"), outcome: notify.BadTarget, code: "WorkflowTriggerIsNotEnabled", says: "switched off"},
+			{name: "who", answer: refused(401, "DirectApiAuthorizationRequired"), outcome: notify.BadTarget, says: "Anyone"},
+			{name: "claims", answer: refused(401, "MisMatchingOAuthClaims"), outcome: notify.BadTarget},
+			{name: "not found", answer: refused(404, "WorkflowNotFound"), outcome: notify.BadTarget},
+			{name: "403", answer: refused(403, "Forbidden"), outcome: notify.BadTarget},
+			{name: "401 without a code", answer: status(401, ""), outcome: notify.BadTarget},
+			{name: "404 without a code", answer: status(404, "gone"), outcome: notify.BadTarget},
+			{name: "400 without a code", answer: status(400, "no"), outcome: notify.Retry, says: "captive portal"},
+			{name: "422 without a code", answer: status(422, "no"), outcome: notify.Retry, says: "captive portal"},
+			{name: "unknown", answer: refused(400, "SomethingNew"), outcome: notify.Retry, code: "SomethingNew", says: "not documented"},
+			{name: "rate", answer: refused(429, "WorkflowRunActionRateLimit"), outcome: notify.Retry, code: "WorkflowRunActionRateLimit", wait: time.Minute},
+			{name: "rate until", answer: notifytest.Answer{Status: 429, Header: map[string]string{"Retry-After": "7"}, Body: `{"error":{"code":"x"}}`}, outcome: notify.Retry, wait: 7 * time.Second},
+			{name: "502", answer: refused(502, "NoResponse"), outcome: notify.Retry},
+			{name: "error in 200", answer: refused(200, "Whatever"), outcome: notify.Retry, code: "Whatever"},
+			{name: "429 in 200", answer: body("Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 429 with ContextId x"), outcome: notify.Retry},
+			{name: "204", answer: status(204, ""), outcome: notify.Retry},
+		},
+		lenient: true,
+		size:    bodySize, limit: 20_000,
+		live: []string{"<at", "{{", "${", "@all", "@everyone", "@channel", "<!", "\"entities\""},
+		// No text is Markdown.
 		shown: allStrings,
 	}
 }

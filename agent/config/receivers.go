@@ -21,6 +21,7 @@ import (
 	"github.com/edge-eventer/edge-eventer/notify/otlp"
 	"github.com/edge-eventer/edge-eventer/notify/slack"
 	"github.com/edge-eventer/edge-eventer/notify/stdout"
+	"github.com/edge-eventer/edge-eventer/notify/teams"
 	"github.com/edge-eventer/edge-eventer/notify/telegram"
 	"github.com/edge-eventer/edge-eventer/notify/webhook"
 	"github.com/edge-eventer/edge-eventer/notify/wecom"
@@ -41,6 +42,7 @@ func types() map[string]func() notify.Settings {
 		otlp.Type:          otlp.Defaults,
 		slack.Type:         slack.Defaults,
 		stdout.Type:        stdout.Defaults,
+		teams.Type:         teams.Defaults,
 		telegram.Type:      telegram.Defaults,
 		webhook.Type:       webhook.Defaults,
 		wecom.Type:         wecom.Defaults,

@@ -76,6 +76,7 @@ func newRoom(base, secret string) *room {
 		{name: "slack", prefix: "/services/", fake: notifytest.New(&notifytest.Slack{PerSecond: 3}), show: showSlack, config: []string{url("/services/T/B/demo")}},
 		{name: "telegram", prefix: "/bot", fake: notifytest.New(&notifytest.Telegram{PerMinute: 20}), show: showTelegram, config: []string{"url: " + base, "token: 1:demo", "chatId: \"-100\""}},
 		{name: "worktile", prefix: "/incoming/", fake: notifytest.New(&notifytest.Worktile{}), show: showWorktile, config: []string{url("/incoming/demo")}},
+		{name: "teams", prefix: "/powerautomate/", fake: notifytest.New(&notifytest.Teams{Sig: "demo", PerSecond: 4}), show: showTeams, config: []string{url("/powerautomate/workflows/demo/triggers/manual/paths/invoke?sig=demo")}},
 		{name: "webhook", prefix: "/webhook", fake: notifytest.New(&notifytest.Webhook{}), show: showWebhook, config: []string{url("/webhook")}},
 		{name: "alertmanager", prefix: "/api/v2/alerts", fake: notifytest.New(&notifytest.Alertmanager{}), show: showAlerts, config: []string{"url: " + base}},
 		{name: "kafka-rest", prefix: "/topics/", fake: notifytest.New(&notifytest.KafkaRest{}), show: showJSON, config: []string{"url: " + base}},

@@ -180,6 +180,57 @@ func showSlack(m *notifytest.Received) card {
 	return c
 }
 
+type teamsElement struct {
+	Type, Style string
+	Items       []teamsElement
+	Inlines     []struct{ Text, Color, Weight, FontType string }
+}
+
+func showTeams(m *notifytest.Received) card {
+	var v struct {
+		Attachments []struct{ Content struct{ Body []teamsElement } }
+	}
+	if json.Unmarshal(m.Body, &v) != nil || len(v.Attachments) == 0 {
+		return showJSON(m)
+	}
+	c := card{Color: "#6264a7"}
+	for i, e := range v.Attachments[0].Content.Body {
+		if i == 0 && e.Type == "Container" && len(e.Items) > 0 && len(e.Items[0].Inlines) > 0 {
+			c.Title, c.Color = e.Items[0].Inlines[0].Text, teamsColor(e.Style)
+			e.Items = e.Items[1:]
+		}
+		for _, inner := range append(e.Items, e) {
+			for _, run := range inner.Inlines {
+				text := plain(run.Text)
+				if run.Weight == "Bolder" {
+					text = "<b>" + text + "</b>"
+				}
+				class := "text"
+				if run.FontType == "Monospace" {
+					class = "pre"
+				}
+				c.Blocks = append(c.Blocks, block{Class: class, HTML: text})
+			}
+		}
+	}
+	return c
+}
+
+// teamsColor is the colour of a container's style.
+func teamsColor(style string) string {
+	switch style {
+	case "attention":
+		return "#d8342b"
+	case "warning":
+		return "#e3a014"
+	case "good":
+		return "#2b9a4b"
+	case "accent":
+		return "#6264a7"
+	}
+	return "#8a9099"
+}
+
 func showTelegram(m *notifytest.Received) card {
 	var v struct {
 		Text      string
