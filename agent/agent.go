@@ -11,9 +11,10 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
-	"github.com/edge-eventer/edge-eventer/agent/budget"
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/control"
+	"github.com/edge-eventer/edge-eventer/agent/dial"
+	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
 	"github.com/edge-eventer/edge-eventer/agent/filter"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/agent/link"
@@ -62,6 +63,8 @@ type Agent struct {
 	syncs durations
 	// budget counts what goes over the link.
 	budget *budget.Budget
+	// dialer opens the connections of receivers, and has the budget count them.
+	dialer *dial.Dialer
 
 	mu sync.Mutex
 	// link is the way out, nil before Run.
@@ -104,6 +107,7 @@ func New(c *config.Config, o Options) (*Agent, error) {
 	}
 	a.watching, a.watchLink, a.answering = a.watch, link.Watch, a.control
 	a.budget = budget.New(budget.Options{Daily: c.Link.DailyBudget, Monthly: c.Link.MonthlyBudget, Location: c.Location()})
+	a.dialer = dial.New(a.budget, nil)
 	a.reading = control.Configuration{Path: o.ConfigPath, Loaded: a.started}
 	for i := range c.Receivers {
 		receiver, err := a.receiverOf(c, &c.Receivers[i])
@@ -120,7 +124,7 @@ func (a *Agent) receiverOf(c *config.Config, r *config.Receiver) (notify.Receive
 	common := r.Common(c)
 	common.Version = a.options.Version
 	common.Logger = a.logger.With("receiver", r.Name)
-	common.DialContext, common.Doubt = a.budget.Dialer(r.Name, nil), a.budget.Doubt
+	common.DialContext, common.Doubt = a.dialer.For(r.Name, nil), a.dialer.Doubt
 	receiver, err := a.newReceiver(c, r, common)
 	if err != nil {
 		return nil, fmt.Errorf("receiver %s: %w", r.Name, err)
@@ -232,7 +236,7 @@ func (a *Agent) run(ctx context.Context, s *spool.Spool) error {
 		return err
 	}
 	way := a.watchLink(ctx, link.Options{
-		Interfaces: a.config.Link.Interfaces, Moved: a.budget.ForgetNames, Logger: a.logger,
+		Interfaces: a.config.Link.Interfaces, Moved: a.dialer.ForgetNames, Logger: a.logger,
 	})
 	a.mu.Lock()
 	a.link = way
@@ -333,7 +337,7 @@ func (a *Agent) deliveryTo(c *config.Config, r *config.Receiver, receiver notify
 	}
 	if r.Type != "stdout" {
 		// A terminal needs no link and costs nothing.
-		d.budget = a.budget
+		d.budget, d.dialer = a.budget, a.dialer
 		if a.link != nil {
 			d.link = a.link
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -242,10 +241,3 @@ func warning(workload string, version, count int, at time.Time) event.Event {
 func withStop() (context.Context, context.CancelFunc) {
 	return context.WithCancel(context.Background())
 }
-
-// dialMemory opens a connection that takes everything.
-func dialMemory(context.Context, string, string) (net.Conn, error) { return sink{}, nil }
-
-type sink struct{ net.Conn }
-
-func (sink) Write(b []byte) (int, error) { return len(b), nil }

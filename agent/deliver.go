@@ -18,8 +18,9 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"golang.org/x/time/rate"
 
-	"github.com/edge-eventer/edge-eventer/agent/budget"
 	"github.com/edge-eventer/edge-eventer/agent/control"
+	"github.com/edge-eventer/edge-eventer/agent/dial"
+	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/agent/link"
 	"github.com/edge-eventer/edge-eventer/notify"
@@ -71,6 +72,8 @@ type delivery struct {
 	// link is the way out; nil: it is not looked at. budget says how much may be sent; nil: everything.
 	link   wayOut
 	budget *budget.Budget
+	// dialer knows whether a receiver is near; nil: none is.
+	dialer *dial.Dialer
 	// wake interrupts the wait for the next due time.
 	wake chan struct{}
 	// again interrupts the wait for the next attempt of a receiver that is failing: an operator asks for it.

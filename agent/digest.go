@@ -5,7 +5,7 @@ import (
 	"container/heap"
 	"time"
 
-	"github.com/edge-eventer/edge-eventer/agent/budget"
+	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/spool"

@@ -8,8 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/edge-eventer/edge-eventer/agent/budget"
 	"github.com/edge-eventer/edge-eventer/agent/config"
+	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
 	"github.com/edge-eventer/edge-eventer/notify"
 )
 
@@ -28,13 +28,7 @@ func toldAs(r *scripted, reason string) (texts []string) {
 // use spends bytes of a budget.
 func use(t *testing.T, b *budget.Budget, bytes int) {
 	t.Helper()
-	conn, err := b.Dialer("ops", dialMemory)(t.Context(), "tcp", "127.0.0.1:1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := conn.Write(make([]byte, bytes)); err != nil {
-		t.Fatal(err)
-	}
+	b.Add("ops", budget.Count{Out: uint64(bytes)})
 }
 
 // background runs a loop of the agent until the returned function is called.

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-eventer/edge-eventer/agent/budget"
+	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
 	"github.com/edge-eventer/edge-eventer/agent/filter"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
 	"github.com/edge-eventer/edge-eventer/spool"

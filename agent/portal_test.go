@@ -10,58 +10,16 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"golang.org/x/net/dns/dnsmessage"
-
-	"github.com/edge-eventer/edge-eventer/agent/budget"
 	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
+	"github.com/edge-eventer/edge-eventer/agent/dial"
+	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
+	"github.com/edge-eventer/edge-eventer/agent/dial/namestest"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/notifytest"
 )
-
-// startNames runs a name server that answers every question for an IPv4 address with the present one, for an hour.
-func startNames(t *testing.T, present *atomic.Value) (dial func(context.Context, string, string) (net.Conn, error)) {
-	t.Helper()
-	server, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	t.Cleanup(func() {
-		_ = server.Close()
-		<-done
-	})
-	go func() {
-		defer close(done)
-		b := make([]byte, 1500)
-		for {
-			n, from, err := server.ReadFrom(b)
-			if err != nil {
-				return
-			}
-			var m dnsmessage.Message
-			if m.Unpack(b[:n]) != nil {
-				continue
-			}
-			m.Response, m.RecursionAvailable, m.Additionals = true, true, nil
-			if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
-				m.Answers = []dnsmessage.Resource{{
-					Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 3600},
-					Body:   &dnsmessage.AResource{A: present.Load().(netip.Addr).As4()},
-				}}
-			}
-			if out, err := m.Pack(); err == nil {
-				_, _ = server.WriteTo(out, from)
-			}
-		}
-	}()
-	return func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "udp", server.LocalAddr().String())
-	}
-}
 
 // serveAt runs an HTTP server at an address of loopback, with TLS if there is a certificate.
 func serveAt(t *testing.T, address string, certificate *tls.Certificate, handler http.HandlerFunc) *httptest.Server {
@@ -116,12 +74,12 @@ func TestPortalsNameServerIsBelievedNoLongerThanThePortalStands(t *testing.T) {
 				w.WriteHeader(http.StatusForbidden)
 				_, _ = io.WriteString(w, "<html>Please sign in</html>")
 			})
-			var present atomic.Value
-			present.Store(netip.MustParseAddr("127.0.0.2"))
-			names := budget.New(budget.Options{DialDNS: startNames(t, &present)})
+			server := namestest.Start(t, 3600)
+			server.Answer(netip.MustParseAddr("127.0.0.2"))
+			dialer := dial.New(budget.New(budget.Options{}), server.Dial)
 			r, err := configtest.New(configtest.Keys{
 				Name: "ops", Type: "feishu", URL: notify.SecretValue(scheme + "://receiver.test:" + port + "/hook"),
-				CAFile: authorityFile, DialContext: names.Dialer("ops", nil), Doubt: names.Doubt,
+				CAFile: authorityFile, DialContext: dialer.For("ops", nil), Doubt: dialer.Doubt,
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -139,7 +97,7 @@ func TestPortalsNameServerIsBelievedNoLongerThanThePortalStands(t *testing.T) {
 			if err := send(); notify.OutcomeOf(err) != notify.Retry || err == nil {
 				t.Errorf("behind the portal: %v, want retry", err)
 			}
-			present.Store(netip.MustParseAddr("127.0.0.1"))
+			server.Answer(netip.MustParseAddr("127.0.0.1"))
 			if err := send(); err != nil {
 				t.Errorf("after the portal: %v", err)
 			}

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/edge-eventer/edge-eventer/agent/budget"
 	"github.com/edge-eventer/edge-eventer/agent/control"
+	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
 )
 
 // Report returns the status as the document that the status command and the status page show.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/edge-eventer/edge-eventer/agent/budget"
+	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 

@@ -7,8 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/edge-eventer/edge-eventer/agent/budget"
 	"github.com/edge-eventer/edge-eventer/agent/config"
+	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
 	"github.com/edge-eventer/edge-eventer/notify"
 )
 
@@ -16,13 +16,7 @@ import (
 func spent(t *testing.T, percent int) *budget.Budget {
 	t.Helper()
 	b := budget.New(budget.Options{Daily: 1000, Location: time.UTC})
-	conn, err := b.Dialer("ops", dialMemory)(t.Context(), "tcp", "127.0.0.1:1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := conn.Write(make([]byte, 10*percent)); err != nil {
-		t.Fatal(err)
-	}
+	b.Add("ops", budget.Count{Out: uint64(10 * percent)})
 	return b
 }
 

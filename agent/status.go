@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/edge-eventer/edge-eventer/agent/budget"
 	"github.com/edge-eventer/edge-eventer/agent/control"
+	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
 	"github.com/edge-eventer/edge-eventer/agent/filter"
 	"github.com/edge-eventer/edge-eventer/agent/link"
 	"github.com/edge-eventer/edge-eventer/agent/watch"

@@ -16,11 +16,11 @@ type destination interface {
 // near reports whether the receiver is reached though the link is down, because its route is not the default one.
 func (d *delivery) near(ctx context.Context) bool {
 	to, ok := d.receiver.(destination)
-	if !ok || d.budget == nil {
+	if !ok || d.dialer == nil {
 		return false
 	}
 	host := to.Destination()
-	return host != "" && d.budget.Near(ctx, d.name, host, link.Reaches)
+	return host != "" && d.dialer.Near(ctx, d.name, host, link.Reaches)
 }
 
 // linkDown reports whether an attempt cannot succeed for want of a way to the receiver.

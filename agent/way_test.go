@@ -12,9 +12,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/edge-eventer/edge-eventer/agent/budget"
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
+	"github.com/edge-eventer/edge-eventer/agent/dial"
+	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
 	"github.com/edge-eventer/edge-eventer/agent/link"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
 	"github.com/edge-eventer/edge-eventer/notify"
@@ -119,8 +120,9 @@ func TestReceiverThatIsNearGoesOnWithoutADefaultRoute(t *testing.T) {
 		h := newHouse(t, map[string]notify.Receiver{"near": near, "far": far})
 		way := newSwitched(link.Down)
 		counter := budget.New(budget.Options{})
+		dialer := dial.New(counter, nil)
 		for _, d := range h.deliveries {
-			d.link, d.budget = way, counter
+			d.link, d.budget, d.dialer = way, counter, dialer
 		}
 		h.start()
 		defer h.close()

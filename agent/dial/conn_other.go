@@ -1,6 +1,6 @@
 //go:build !linux
 
-package budget
+package dial
 
 import (
 	"net"

@@ -1,4 +1,4 @@
-package budget
+package dial
 
 import (
 	"errors"
@@ -47,7 +47,8 @@ func connected(t *testing.T) net.Conn {
 			_ = c.Close()
 		}
 	}()
-	c, err := New(Options{}).Dialer("ops", nil)(t.Context(), "tcp", l.Addr().String())
+	_, d := start(nil)
+	c, err := d.For("ops", nil)(t.Context(), "tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

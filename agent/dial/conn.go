@@ -1,9 +1,11 @@
-package budget
+package dial
 
 import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
 )
 
 const (
@@ -16,7 +18,7 @@ const (
 // conn counts what goes over a connection.
 type conn struct {
 	net.Conn
-	count func(Count)
+	count func(budget.Count)
 	// opened is when it was opened, used how long after that something last went over it, in nanoseconds.
 	opened time.Time
 	used   atomic.Int64
@@ -26,7 +28,7 @@ type conn struct {
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.used.Store(int64(time.Since(c.opened)))
-	c.count(Count{In: uint64(max(n, 0))})
+	c.count(budget.Count{In: uint64(max(n, 0))})
 	return n, err
 }
 
@@ -38,27 +40,6 @@ func (c *conn) Write(p []byte) (int, error) {
 		giveUpAfter(c.Conn, deadAfter)
 	}
 	n, err := c.Conn.Write(p)
-	c.count(Count{Out: uint64(max(n, 0))})
+	c.count(budget.Count{Out: uint64(max(n, 0))})
 	return n, err
 }
-
-// packetConn is a conn over UDP. The resolver looks for net.PacketConn to tell UDP from TCP.
-type packetConn struct {
-	*conn
-	net.PacketConn
-	answer func([]byte)
-}
-
-func (c *packetConn) Read(p []byte) (int, error) {
-	n, err := c.conn.Read(p)
-	if n > 0 {
-		c.answer(p[:n])
-	}
-	return n, err
-}
-func (c *packetConn) Write(p []byte) (int, error)        { return c.conn.Write(p) }
-func (c *packetConn) Close() error                       { return c.Conn.Close() }
-func (c *packetConn) LocalAddr() net.Addr                { return c.Conn.LocalAddr() }
-func (c *packetConn) SetDeadline(t time.Time) error      { return c.Conn.SetDeadline(t) }
-func (c *packetConn) SetReadDeadline(t time.Time) error  { return c.Conn.SetReadDeadline(t) }
-func (c *packetConn) SetWriteDeadline(t time.Time) error { return c.Conn.SetWriteDeadline(t) }

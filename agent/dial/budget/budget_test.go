@@ -2,7 +2,9 @@ package budget
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"math"
 	"strings"
 	"testing"
@@ -48,11 +50,11 @@ func want(t *testing.T, b *Budget, day, month uint64) {
 
 func TestPeriodsEndByLocalDate(t *testing.T) {
 	b, c := start(t, "2026-11-29 23:59", 0, 0)
-	b.count("ops", Count{In: 1, Out: 2})
+	b.Add("ops", Count{In: 1, Out: 2})
 	want(t, b, 3, 3)
 	c.now = at("2026-11-30 00:00")
 	want(t, b, 0, 3)
-	b.count("ops", Count{In: 10})
+	b.Add("ops", Count{In: 10})
 	// 16:00 UTC on the 30th is midnight in the zone.
 	c.now = time.Date(2026, 11, 30, 15, 59, 59, 0, time.UTC)
 	want(t, b, 10, 13)
@@ -64,7 +66,7 @@ func TestLevelsAndTheirNoticesComeOnceAPeriod(t *testing.T) {
 	b, c := start(t, "2026-11-21 12:00", 1000, 10_000)
 	step := func(add uint64, level Level, notices ...Notice) {
 		t.Helper()
-		b.count("ops", Count{Out: add})
+		b.Add("ops", Count{Out: add})
 		if got := b.Level(); got != level {
 			t.Errorf("level at %d is %v, want %v", b.Used().Day.Total(), got, level)
 		}
@@ -83,9 +85,6 @@ func TestLevelsAndTheirNoticesComeOnceAPeriod(t *testing.T) {
 	step(100, Frugal)
 	step(99, Frugal)
 	step(1, CriticalOnly, Notice{Period: Day, Level: CriticalOnly, Used: 1000, Limit: 1000, Ends: midnight})
-	if got := b.Resets(); !got.Equal(midnight) {
-		t.Errorf("resets at %v, want %v", got, midnight)
-	}
 	// A restart tells none again.
 	again := New(b.options)
 	if err := again.Load(b.Save()); err != nil {
@@ -100,20 +99,17 @@ func TestLevelsAndTheirNoticesComeOnceAPeriod(t *testing.T) {
 		Notice{Period: Day, Level: CriticalOnly, Used: 7000, Limit: 1000, Ends: at("2026-11-23 00:00")})
 	c.now = at("2026-11-30 23:59")
 	step(1, Frugal)
-	if got := b.Resets(); !got.Equal(at("2026-12-01 00:00")) {
-		t.Errorf("resets at %v, want the end of the month", got)
-	}
 	c.now = at("2026-12-01 00:00")
 	step(1, Free)
 }
 
 func TestWithoutBudgetNothingIsRestricted(t *testing.T) {
 	b, _ := start(t, "2026-11-21 12:00", 0, 0)
-	b.count("ops", Count{In: math.MaxUint64, Out: math.MaxUint64})
-	if _, ok := b.Notice(); ok || b.Level() != Free || !b.Resets().IsZero() {
+	b.Add("ops", Count{In: math.MaxUint64, Out: math.MaxUint64})
+	if _, ok := b.Notice(); ok || b.Level() != Free {
 		t.Error("a level without a budget")
 	}
-	b.count("ops", Count{In: 1, Out: 1})
+	b.Add("ops", Count{In: 1, Out: 1})
 	if b.Used().Day.Total() != math.MaxUint64 {
 		t.Error("a counter began again at 0")
 	}
@@ -122,12 +118,12 @@ func TestWithoutBudgetNothingIsRestricted(t *testing.T) {
 func TestClockJumps(t *testing.T) {
 	t.Run("back over midnight does not empty twice", func(t *testing.T) {
 		b, c := start(t, "2026-10-31 23:58", 0, 0)
-		b.count("ops", Count{In: 100})
+		b.Add("ops", Count{In: 100})
 		c.now = at("2026-11-01 00:01")
 		want(t, b, 0, 0)
-		b.count("ops", Count{In: 7})
+		b.Add("ops", Count{In: 7})
 		c.now = at("2026-10-31 23:59")
-		b.count("ops", Count{In: 1})
+		b.Add("ops", Count{In: 1})
 		want(t, b, 8, 8)
 		c.now = at("2026-11-01 00:00")
 		want(t, b, 8, 8)
@@ -135,7 +131,7 @@ func TestClockJumps(t *testing.T) {
 	t.Run("a start in the past does not empty", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b, c := start(t, "2026-11-21 12:00", 0, 0)
-			b.count("ops", Count{In: 100})
+			b.Add("ops", Count{In: 100})
 			blob := b.Save()
 			c.now = at("1970-01-01 08:00")
 			b = New(b.options)
@@ -147,7 +143,7 @@ func TestClockJumps(t *testing.T) {
 			for range 6 {
 				<-time.After(12 * time.Hour)
 				c.now = c.now.Add(12 * time.Hour)
-				b.count("ops", Count{In: 1})
+				b.Add("ops", Count{In: 1})
 			}
 			if b.state.day.year() != 1970 {
 				t.Errorf("counts under %d after 3 days", b.state.day)
@@ -164,7 +160,7 @@ func TestClockJumps(t *testing.T) {
 	t.Run("a far future does not stop the counters for years", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b, c := start(t, "2036-05-05 12:00", 0, 0)
-			b.count("ops", Count{In: 100})
+			b.Add("ops", Count{In: 100})
 			c.now = at("2026-11-21 12:00")
 			want(t, b, 100, 100)
 			<-time.After(25 * time.Hour)
@@ -180,7 +176,7 @@ func TestClockJumps(t *testing.T) {
 
 func TestForecastFollowsTheMonthSoFar(t *testing.T) {
 	b, c := start(t, "2026-11-01 00:00", 0, 0)
-	b.count("ops", Count{In: 1000})
+	b.Add("ops", Count{In: 1000})
 	c.now = at("2026-11-01 23:00")
 	if used, ok := b.Forecast(); ok {
 		t.Errorf("a forecast of %d after 23 hours", used)
@@ -191,13 +187,10 @@ func TestForecastFollowsTheMonthSoFar(t *testing.T) {
 	}
 	// Counting that began in mid-month is no quiet first half.
 	b, c = start(t, "2026-11-16 00:00", 0, 5000)
-	b.count("ops", Count{In: 1000})
+	b.Add("ops", Count{In: 1000})
 	c.now = at("2026-11-21 00:00")
 	if used, ok := b.Forecast(); !ok || used != 3000 {
 		t.Errorf("forecast %d, %v; want 3,000: 1,000 in 5 of 15 days", used, ok)
-	}
-	if left, ok := b.Left(Month); !ok || left != 4000 {
-		t.Errorf("left %d, %v; want 4,000", left, ok)
 	}
 }
 
@@ -205,7 +198,7 @@ func TestStateIsBoundedAndComesBack(t *testing.T) {
 	b, _ := start(t, "2026-11-21 12:00", 0, 0)
 	for i := range 2 * maxReceivers {
 		name := strings.Repeat("r", 62) + string(rune('A'+i)) + "beyond the bound"
-		b.count(name, Count{In: math.MaxUint64 - uint64(i), Out: math.MaxUint64})
+		b.Add(name, Count{In: math.MaxUint64 - uint64(i), Out: math.MaxUint64})
 	}
 	if !b.Dirty() {
 		t.Error("counted, and not dirty")
@@ -228,7 +221,7 @@ func TestStateIsBoundedAndComesBack(t *testing.T) {
 
 func TestDamagedStateIsRefused(t *testing.T) {
 	b, _ := start(t, "2026-11-21 12:00", 0, 0)
-	b.count("ops", Count{In: 5, Out: 6})
+	b.Add("ops", Count{In: 5, Out: 6})
 	blob := b.Save()
 	for i := range blob {
 		bad := bytes.Clone(blob)
@@ -247,16 +240,25 @@ func TestDamagedStateIsRefused(t *testing.T) {
 	}
 }
 
+// withSum gives a body the checksum that lets it through to the decoder.
+func withSum(blob []byte) []byte {
+	if len(blob) < 4 {
+		return blob
+	}
+	body := blob[:len(blob)-4]
+	return binary.BigEndian.AppendUint32(append([]byte{}, body...), crc32.ChecksumIEEE(body))
+}
+
 func FuzzLoad(f *testing.F) {
 	b := New(Options{Location: zone})
-	b.count("ops", Count{In: 5, Out: 6})
+	b.Add("ops", Count{In: 5, Out: 6})
 	f.Add(b.Save())
 	f.Fuzz(func(t *testing.T, blob []byte) {
 		b := New(Options{Location: zone})
 		if b.Load(withSum(blob)) != nil {
 			return
 		}
-		b.count("ops", Count{In: 1})
+		b.Add("ops", Count{In: 1})
 		b.Level()
 		b.Notice()
 		b.Forecast()

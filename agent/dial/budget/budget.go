@@ -67,8 +67,6 @@ type Options struct {
 	Location *time.Location
 	// Now is the wall clock. Default: time.Now.
 	Now func() time.Time
-	// DialDNS opens the connections to name servers. Default: a net.Dialer.
-	DialDNS DialFunc
 }
 
 // Count is a number of bytes.
@@ -108,7 +106,6 @@ type Notice struct {
 type Budget struct {
 	options Options
 	limits  [2]int64
-	names   *names
 	// started and its monotonic reading measure how long the clock has been behind.
 	started time.Time
 
@@ -128,13 +125,12 @@ func New(o Options) *Budget {
 		o.Now = time.Now
 	}
 	b := &Budget{options: o, limits: [2]int64{o.Daily, o.Monthly}, started: time.Now(), behind: -1}
-	b.names = newNames(o.DialDNS)
 	b.state.receivers = make(map[string]Usage)
 	return b
 }
 
-// count adds to a receiver's account and to that of all.
-func (b *Budget) count(receiver string, c Count) {
+// Add counts bytes in a receiver's account and in that of all. Of a name only the first 63 bytes are kept.
+func (b *Budget) Add(receiver string, c Count) {
 	if c.In == 0 && c.Out == 0 {
 		return
 	}
@@ -181,14 +177,6 @@ func (b *Budget) Receivers() map[string]Usage {
 // Limit returns the budget of a period in bytes; 0: none.
 func (b *Budget) Limit(p Period) int64 { return b.limits[p] }
 
-// Left returns what is left of a budget, at least 0; ok is false if there is none.
-func (b *Budget) Left(p Period) (left int64, ok bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.roll()
-	return max(0, b.limits[p]-b.used(p)), b.limits[p] > 0
-}
-
 func (b *Budget) used(p Period) int64 {
 	c := b.state.all.Day
 	if p == Month {
@@ -218,20 +206,6 @@ func (b *Budget) Level() Level {
 	defer b.mu.Unlock()
 	b.roll()
 	return max(b.level(Day), b.level(Month))
-}
-
-// Resets returns when the level may be Free again: the end of the period whose budget is scarce. It is zero at level Free.
-func (b *Budget) Resets() time.Time {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.roll()
-	switch {
-	case b.level(Month) > Free:
-		return b.ends(Month)
-	case b.level(Day) > Free:
-		return b.ends(Day)
-	}
-	return time.Time{}
 }
 
 // Scarcest returns how the budget with the stricter level stands, that of the month where both are alike; false if neither is scarce.
