@@ -58,17 +58,6 @@ func TestExpiryOfManyTakesManyTransactions(t *testing.T) {
 	}
 }
 
-// TestMoreLostRangesThanAreToldApartAreOne: what is beyond the bound must not pass for read.
-func TestMoreLostRangesThanAreToldApartAreOne(t *testing.T) {
-	f := newPageFile(nil, 0, defaultPageSize, 0)
-	for i := range maxLost + 1 {
-		f.lose(keyRange{fmt.Appendf(nil, "%08d", i), fmt.Appendf(nil, "%08d.", i)}, errMalformed)
-	}
-	if len(f.lost) > maxLost || !f.isLost(fmt.Appendf(nil, "%08d", maxLost)) || !f.isLost([]byte("00000000")) {
-		t.Errorf("%d ranges", len(f.lost))
-	}
-}
-
 func TestMilestonesStayBoundedWhenMaxAgeGrows(t *testing.T) {
 	h := newHouse(t, Options{MaxAge: time.Hour})
 	step := func(pause time.Duration) {

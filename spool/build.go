@@ -199,9 +199,9 @@ func (s *Spool) replace() error {
 // fit makes a sound file fit MaxBytes, and gives back what a drained backlog left where that is three quarters of a file
 // of more than 1 MiB.
 func (s *Spool) fit(found *inspection, size int64) error {
-	used := found.pages.used * found.pages.pageSize
+	used := found.pages.Used()
 	// Fewer pages than 64 leave no room to copy on write.
-	tooLarge := size > s.options.MaxBytes || found.pages.pageSize*minPages > s.options.MaxBytes
+	tooLarge := size > s.options.MaxBytes || found.pages.PageSize()*minPages > s.options.MaxBytes
 	if !tooLarge && (size <= 1<<20 || used > size/4) {
 		return nil
 	}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/edge-eventer/edge-eventer/spool/boltfile"
 )
 
 // compactEvery is how many times what is in use has to be written by commits before a compaction is thought of again: it reads the
@@ -47,31 +49,12 @@ func (s *Spool) denseBytes() (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("size of the spool: %w", err)
 	}
-	metas, why := readMetas(s.file)
+	metas, why := boltfile.ReadMetas(s.file)
 	if len(metas) == 0 {
 		return 0, why
 	}
-	pageSize := metas[0].pageSize
-	full := int64(float64(pageSize) * builderFillPercent)
-	var leaves, page, entries int64
-	pages := newPageFile(s.file, info.Size(), pageSize, metas[0].pages)
-	pages.walk(metas[0], func(key, value []byte) error {
-		size := int64(elementLen + len(key) + len(value))
-		// bbolt puts two entries on a page at least, however long it becomes.
-		if entries >= 2 && page+size > full {
-			leaves += (page + pageSize - 1) / pageSize
-			page, entries = 0, 0
-		}
-		if entries == 0 {
-			page = pageHeaderLen
-		}
-		page += size
-		entries++
-		return nil
-	})
-	leaves += (page + pageSize - 1) / pageSize
-	// Two meta pages, the root, and a branch for some fifty leaves.
-	return (leaves + leaves/50 + 4) * pageSize, pages.cause
+	pages := boltfile.New(s.file, bucketName, info.Size(), metas[0].PageSize, metas[0].Pages)
+	return pages.Dense(metas[0], builderFillPercent), pages.Cause()
 }
 
 // compactOpen compacts the open file. If it fails the old file stays, and is open again or will be by the next call.
@@ -103,7 +86,7 @@ func (s *Spool) compact() error {
 	if err != nil {
 		return fmt.Errorf("compact: %w", err)
 	}
-	metas, why := readMetas(file)
+	metas, why := boltfile.ReadMetas(file)
 	if len(metas) == 0 {
 		return fmt.Errorf("compact: %w", why)
 	}
@@ -112,14 +95,14 @@ func (s *Spool) compact() error {
 		return err
 	}
 	var failure error
-	pages := newPageFile(file, info.Size(), metas[0].pageSize, metas[0].pages)
-	pages.walk(metas[0], func(key, value []byte) error {
+	pages := boltfile.New(file, bucketName, info.Size(), metas[0].PageSize, metas[0].Pages)
+	pages.Walk(metas[0], func(key, value []byte) error {
 		if failure == nil && key[0] != kindFormat {
 			failure = b.copy(key, value)
 		}
 		return nil
 	})
-	if err := errors.Join(failure, pages.cause); err != nil {
+	if err := errors.Join(failure, pages.Cause()); err != nil {
 		return b.fail(err)
 	}
 	if err := b.finish(); err != nil {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/edge-eventer/edge-eventer/spool/boltfile"
 )
 
 // furnish writes a spool of several pages of everything and returns its file's bytes, which follow from the random numbers.
@@ -227,9 +229,9 @@ func TestEachFlippedBitOfLivePagesIsNoticed(t *testing.T) {
 		rounds = 60
 	}
 	for range rounds {
-		id := r.Uint64N(found.pages.pages)
-		for !found.pages.wasSeen(id) {
-			id = r.Uint64N(found.pages.pages)
+		id := r.Uint64N(found.pages.Pages())
+		for !found.pages.WasSeen(id) {
+			id = r.Uint64N(found.pages.Pages())
 		}
 		flipped := bytes.Clone(data)
 		at, bit := int(id)*pageSize+r.IntN(pageSize), byte(1)<<r.IntN(8)
@@ -263,12 +265,12 @@ func TestNoFlippedBitOfABranchPageReachesBbolt(t *testing.T) {
 	if testing.Short() {
 		step = 32
 	}
-	for id := range found.pages.pages {
+	for id := range found.pages.Pages() {
 		page := data[id*pageSize:][:pageSize]
-		if !found.pages.wasSeen(id) || binary.LittleEndian.Uint16(page[8:]) != branchFlag {
+		if !found.pages.WasSeen(id) || binary.LittleEndian.Uint16(page[8:]) != boltfile.BranchFlag {
 			continue
 		}
-		last := pageHeaderLen + (int(binary.LittleEndian.Uint16(page[10:]))-1)*16
+		last := boltfile.PageHeaderLen + (int(binary.LittleEndian.Uint16(page[10:]))-1)*16
 		end := last + int(binary.LittleEndian.Uint32(page[last:])+binary.LittleEndian.Uint32(page[last+4:]))
 		for i := r.IntN(step); i < end; i += 1 + r.IntN(2*step-1) {
 			flips++
@@ -289,7 +291,7 @@ func TestEachFlippedBitOfAMetaPageIsNoticed(t *testing.T) {
 	const pageSize = 1024
 	data := furnish(t, pageSize, seeded(t))
 	want := wanted(t, data, pageSize)
-	for i := range (pageHeaderLen + metaLen) * 8 {
+	for i := range (boltfile.PageHeaderLen + boltfile.MetaLen) * 8 {
 		if testing.Short() && i%8 != i/8%8 {
 			continue
 		}
@@ -305,7 +307,7 @@ func TestEachFlippedBitOfAMetaPageIsNoticed(t *testing.T) {
 			if err := checkRescue(want, got, rescued); err != nil {
 				t.Errorf("byte %d ^ %#x: %v; %+v", at, bit, err, rescued)
 			}
-			if i < pageHeaderLen*8 && (!maps.Equal(got, want) || rescued.Unknown || position == "") {
+			if i < boltfile.PageHeaderLen*8 && (!maps.Equal(got, want) || rescued.Unknown || position == "") {
 				t.Errorf("byte %d ^ %#x of a page header: %d of %d records; %+v", at, bit, got.records(), want.records(), rescued)
 			}
 		}
@@ -338,9 +340,9 @@ func TestWhatABranchPageHidIsFound(t *testing.T) {
 		t.Fatal(err, found.cause)
 	}
 	branches := 0
-	for id := range found.pages.pages {
+	for id := range found.pages.Pages() {
 		page := data[id*pageSize:][:pageSize]
-		if !found.pages.wasSeen(id) || binary.LittleEndian.Uint16(page[8:]) != branchFlag || binary.LittleEndian.Uint64(page) != id {
+		if !found.pages.WasSeen(id) || binary.LittleEndian.Uint16(page[8:]) != boltfile.BranchFlag || binary.LittleEndian.Uint64(page) != id {
 			continue
 		}
 		branches++
@@ -374,8 +376,8 @@ func TestDeliveredRecordsDoNotComeBackFromOldPages(t *testing.T) {
 	if err != nil || found.cause != nil {
 		t.Fatal(err, found.cause)
 	}
-	for id := range found.pages.pages {
-		if !found.pages.wasSeen(id) {
+	for id := range found.pages.Pages() {
+		if !found.pages.WasSeen(id) {
 			continue
 		}
 		damaged := bytes.Clone(data)
@@ -435,8 +437,8 @@ func TestDamageIsToldAsALoss(t *testing.T) {
 		t.Fatal(err, found.cause)
 	}
 	told := 0
-	for id := range found.pages.pages {
-		if !found.pages.wasSeen(id) {
+	for id := range found.pages.Pages() {
+		if !found.pages.WasSeen(id) {
 			continue
 		}
 		path := filepath.Join(ramDir(t), "spool.db")
@@ -541,19 +543,19 @@ func TestPageNumberThatLeadsToAnOldCopyIsNoticedAndCounted(t *testing.T) {
 		if err != nil || found.cause != nil {
 			t.Fatal(err, found.cause)
 		}
-		for id := range found.pages.pages {
+		for id := range found.pages.Pages() {
 			page := data[id*pageSize:][:pageSize]
-			if !found.pages.wasSeen(id) || binary.LittleEndian.Uint16(page[8:]) != branchFlag {
+			if !found.pages.WasSeen(id) || binary.LittleEndian.Uint16(page[8:]) != boltfile.BranchFlag {
 				continue
 			}
 			for i := range int(binary.LittleEndian.Uint16(page[10:])) {
-				at := int(id)*pageSize + pageHeaderLen + i*16 + 8
+				at := int(id)*pageSize + boltfile.PageHeaderLen + i*16 + 8
 				for bit := range 12 {
 					flipped := bytes.Clone(data)
 					flipped[at+bit/8] ^= 1 << (bit % 8)
 					child := binary.LittleEndian.Uint64(flipped[at:])
 					// What cannot be a page with the same first key is noticed at once, which other tests show.
-					if child < 2 || child >= found.pages.pages || !sameFirstKey(data, pageSize, child, binary.LittleEndian.Uint64(data[at:])) {
+					if child < 2 || child >= found.pages.Pages() || !sameFirstKey(data, pageSize, child, binary.LittleEndian.Uint64(data[at:])) {
 						continue
 					}
 					flips++
@@ -581,7 +583,7 @@ func sameFirstKey(data []byte, pageSize int, a, b uint64) bool {
 		if binary.LittleEndian.Uint64(page) != id {
 			return false
 		}
-		keys[i] = firstKey(page, binary.LittleEndian.Uint16(page[8:]) == leafFlag)
+		keys[i] = boltfile.FirstKey(page)
 	}
 	return keys[0] != nil && bytes.Equal(keys[0], keys[1])
 }

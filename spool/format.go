@@ -1,12 +1,12 @@
 package spool
 
 import (
-	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"time"
+
+	"github.com/edge-eventer/edge-eventer/spool/boltfile"
 )
 
 // formatVersion is what this package writes. DESIGN.md describes it.
@@ -47,7 +47,8 @@ const (
 	maxDead        = 100
 )
 
-var errMalformed = errors.New("malformed entry")
+// errMalformed says that an entry is not what this package writes.
+var errMalformed = boltfile.ErrMalformed
 
 // sealLen is the length of the checksum before a sealed value.
 const sealLen = 4
@@ -118,18 +119,6 @@ func splitNamed(key []byte) (name, rest []byte, err error) {
 	}
 	n := 2 + int(key[1])
 	return key[2:n], key[n:], nil
-}
-
-// after returns the first key that does not begin with prefix. No prefix in use ends in 0xff.
-func after(prefix []byte) []byte {
-	end := bytes.Clone(prefix)
-	for i := len(end) - 1; i >= 0; i-- {
-		if end[i] < 0xff {
-			end[i]++
-			return end[:i+1]
-		}
-	}
-	return nil
 }
 
 // millis returns t in milliseconds of the epoch, 0 for what lies before it: keys are ordered as unsigned numbers.

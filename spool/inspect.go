@@ -8,6 +8,8 @@ import (
 	"io"
 	"maps"
 	"slices"
+
+	"github.com/edge-eventer/edge-eventer/spool/boltfile"
 )
 
 // census counts the entries of a file and checks each for itself, and in the end that records and their indexes agree. Its
@@ -203,9 +205,9 @@ func parseEntry(key, value []byte) (e parsedEntry, err error) {
 // inspection is what a reading of the whole file found.
 type inspection struct {
 	// metas are the valid meta pages, meta the one that was walked; nil if none is valid.
-	metas  []meta
-	meta   *meta
-	pages  *pageFile
+	metas  []boltfile.Meta
+	meta   *boltfile.Meta
+	pages  *boltfile.File
 	census *census
 	// cause is why the file is not sound; nil if it is.
 	cause error
@@ -218,21 +220,21 @@ func (in *inspection) agrees() bool { return in.meta != nil && in.census.check()
 
 // lostIndex says that neither index of records can be trusted to be whole.
 func (in *inspection) lostIndex() bool {
-	return in.meta == nil || in.pages.hasLost([]byte{kindDue}) && in.pages.hasLost([]byte{kindKey})
+	return in.meta == nil || in.pages.HasLost([]byte{kindDue}) && in.pages.HasLost([]byte{kindKey})
 }
 
 // inspect reads all pages of the file. It returns an error only for a file that is of a newer version.
 func inspect(r io.ReaderAt, size int64) (*inspection, error) {
-	metas, why := readMetas(r)
+	metas, why := boltfile.ReadMetas(r)
 	if len(metas) == 0 {
-		if errors.Is(why, ErrVersion) {
-			return nil, why
+		if errors.Is(why, boltfile.ErrNewer) {
+			return nil, fmt.Errorf("%w: of bbolt", ErrVersion)
 		}
 		if size == 0 {
 			why = fmt.Errorf("%w: the file is empty", errMalformed)
 		}
-		pages := newPageFile(r, size, guessPageSize(r, size), 1<<62)
-		pages.lose(keyRange{}, why)
+		pages := boltfile.New(r, bucketName, size, boltfile.GuessPageSize(r, size), 1<<62)
+		pages.Lose(boltfile.Range{}, why)
 		return &inspection{pages: pages, census: newCensus(), cause: why}, nil
 	}
 	var newest *inspection
@@ -240,11 +242,11 @@ func inspect(r io.ReaderAt, size int64) (*inspection, error) {
 		in := &inspection{
 			metas:  metas,
 			meta:   &metas[i],
-			pages:  newPageFile(r, size, metas[i].pageSize, metas[i].pages),
+			pages:  boltfile.New(r, bucketName, size, metas[i].PageSize, metas[i].Pages),
 			census: newCensus(),
 		}
-		in.pages.walk(metas[i], in.census.add)
-		in.cause = in.pages.cause
+		in.pages.Walk(metas[i], in.census.add)
+		in.cause = in.pages.Cause()
 		if err := in.census.check(); errors.Is(err, ErrVersion) {
 			return nil, err
 		} else if in.cause == nil {
@@ -258,7 +260,7 @@ func inspect(r io.ReaderAt, size int64) (*inspection, error) {
 				// damage, and may be that of the last transaction.
 				in.cause, in.older = errors.Join(why, fmt.Errorf("%w: one of two meta pages is gone", errMalformed)), true
 			default:
-				in.cause = errors.Join(metas[0].flaw, metas[1].flaw)
+				in.cause = errors.Join(metas[0].Flaw, metas[1].Flaw)
 			}
 			if in.cause == nil || in.older || !in.lostIndex() {
 				return in, nil

@@ -50,7 +50,7 @@ func (s *Spool) rescue(found *inspection) (*Rescue, error) {
 		found:   found,
 		stats:   make(map[string]queueStats),
 		indexed: make(map[reference]byte),
-		stale:   found.pages.cause == nil,
+		stale:   found.pages.Cause() == nil,
 		result: &Rescue{
 			Records: make(map[string]int),
 			Lost:    make(map[string]int),
@@ -154,14 +154,14 @@ type reference struct {
 func (r *rescuer) run() error {
 	old := r.found.pages
 	if r.found.meta != nil {
-		walk := newPageFile(old.r, old.size, old.pageSize, r.found.meta.pages)
-		walk.walk(*r.found.meta, r.take)
+		walk := old.Again(*r.found.meta)
+		walk.Walk(*r.found.meta, r.take)
 	}
 	if r.failure == nil {
 		r.orphaned = true
 		r.noIndex = r.found.lostIndex()
 		r.base = max(r.base, r.totals.rev)
-		old.orphans(r.take)
+		old.Orphans(r.take)
 	}
 	if r.failure == nil {
 		r.failure = r.settle()
@@ -204,7 +204,7 @@ func (r *rescuer) isNews(e *parsedEntry, key []byte) bool {
 		}
 	}
 	// Outside of the lost ranges it is an old version of a page that was read.
-	return r.found.pages.isLost(key)
+	return r.found.pages.IsLost(key)
 }
 
 // The indexes that name a record.
@@ -217,8 +217,8 @@ const (
 func (r *rescuer) waits(ref reference) bool {
 	in := r.indexed[ref]
 	pages := r.found.pages
-	return in != 0 && (in&inDue != 0 || pages.hasLost(named(kindDue, ref.receiver))) &&
-		(in&inKey != 0 || pages.hasLost(named(kindKey, ref.receiver)))
+	return in != 0 && (in&inDue != 0 || pages.HasLost(named(kindDue, ref.receiver))) &&
+		(in&inKey != 0 || pages.HasLost(named(kindKey, ref.receiver)))
 }
 
 func (r *rescuer) keep(e *parsedEntry, key, value []byte) error {
@@ -346,7 +346,7 @@ func (r *rescuer) settle() error {
 	tx.totals.forgotten = max(tx.totals.forgotten, r.totals.forgotten)
 	tx.totals.age, tx.totals.uptime, tx.totals.boot = r.totals.age, r.totals.uptime, r.totals.boot
 	pages := r.found.pages
-	if r.result.Positions = len(pages.lost) == 0 && pages.cause == nil && r.found.agrees(); r.result.Positions {
+	if r.result.Positions = pages.IsWhole() && r.found.agrees(); r.result.Positions {
 		for _, p := range r.positions {
 			if _, err := tx.put(p[0], p[1]); err != nil {
 				return err
@@ -376,14 +376,14 @@ func (r *rescuer) settle() error {
 			lost.Events = stats.untold - min(stats.untold, q.stats.untold)
 		} else {
 			lost.Records = uint64(missing[name])
-			r.result.Unknown = r.result.Unknown || pages.hasLost(named(kindRecord, name))
+			r.result.Unknown = r.result.Unknown || pages.HasLost(named(kindRecord, name))
 		}
 		if lost.Records > 0 || lost.Events > 0 {
 			losses[name] = lost
 			r.result.Lost[name] = int(lost.Records)
 		}
 	}
-	if r.found.older || pages.hasLost([]byte{kindQueue}) && pages.hasLost([]byte{kindRecord}) {
+	if r.found.older || pages.HasLost([]byte{kindQueue}) && pages.HasLost([]byte{kindRecord}) {
 		// A queue, or what the last transaction did, may be gone without a trace.
 		r.result.Unknown = true
 	}
@@ -404,7 +404,7 @@ func (r *rescuer) settle() error {
 // statistics may come from an old copy of their page.
 func (r *rescuer) hasIndex(name string) bool {
 	pages := r.found.pages
-	return r.found.meta != nil && !pages.hasLost(named(kindDue, name)) && !pages.hasLost(named(kindKey, name))
+	return r.found.meta != nil && !pages.HasLost(named(kindDue, name)) && !pages.HasLost(named(kindKey, name))
 }
 
 // isOld says that the statistics come from an old copy of their page: there is more than they count.

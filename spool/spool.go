@@ -15,12 +15,14 @@ import (
 
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/edge-eventer/edge-eventer/spool/boltfile"
 )
 
 const (
 	defaultMaxBytes = 16 << 20
 	minMaxBytes     = 256 << 10
-	defaultPageSize = 4096
+	defaultPageSize = boltfile.DefaultPageSize
 
 	// acknowledgement and perPut are how many bytes a transaction may add, and how many more with each put, that only notes what was
 	// told. A new record adds a dozen times as much.
@@ -116,7 +118,7 @@ func (o *Options) check() error {
 	if o.Path, err = followLinks(o.Path); err != nil {
 		return fmt.Errorf("path of the spool: %w", err)
 	}
-	if !validPageSize(int64(o.PageSize)) || int64(o.PageSize)*minPages > o.MaxBytes {
+	if !boltfile.ValidPageSize(int64(o.PageSize)) || int64(o.PageSize)*minPages > o.MaxBytes {
 		return fmt.Errorf("%w: page of %d bytes, must be a power of two from 1024 to 65536 and MaxBytes/64", ErrTooLarge, o.PageSize)
 	}
 	return nil
@@ -528,7 +530,7 @@ func abandon(btx *bbolt.Tx) {
 
 // readMeta reads the meta page that the commit of btx will replace.
 func (s *Spool) readMeta(btx *bbolt.Tx) (meta []byte, offset int64, err error) {
-	meta = make([]byte, pageHeaderLen+metaLen)
+	meta = make([]byte, boltfile.PageHeaderLen+boltfile.MetaLen)
 	offset = int64(btx.ID()%2) * int64(s.db.Info().PageSize)
 	if _, err := s.file.ReadAt(meta, offset); err != nil {
 		return nil, 0, fmt.Errorf("read meta page: %w", classify(err))

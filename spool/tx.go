@@ -7,6 +7,8 @@ import (
 	"iter"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/edge-eventer/edge-eventer/spool/boltfile"
 )
 
 // fillPercent is how full bbolt makes a page before it splits it. Records and ledger entries mostly come at the end of
@@ -238,7 +240,7 @@ func (tx *Tx) last(prefix []byte) []byte {
 	tx.inside = true
 	defer func() { tx.inside = false }()
 	c := tx.bucket.Cursor()
-	k, _ := c.Seek(after(prefix))
+	k, _ := c.Seek(boltfile.After(prefix))
 	if k == nil {
 		k, _ = c.Last()
 	} else {
