@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
@@ -191,7 +192,7 @@ func start(o Options, logf func(string, ...any)) (*Cluster, error) {
 		}
 	}
 	if err == nil {
-		c.admin, err = httpClient(c.AdminKubeconfig)
+		c.admin, err = client(c.AdminKubeconfig)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%w\n%s", err, c.stderr), c.Stop())
@@ -271,7 +272,7 @@ func (c *Cluster) Stop() error {
 		<-c.exited
 		err = errors.Join(err, c.exit)
 		if c.admin != nil {
-			c.admin.CloseIdleConnections()
+			utilnet.CloseIdleConnectionsFor(c.admin.Transport)
 		}
 	})
 	return err
@@ -379,17 +380,33 @@ func (b *tail) String() string {
 	return string(b.text)
 }
 
-// httpClient makes a client that signs in as the kubeconfig says, over HTTP/2.
-func httpClient(kubeconfig string) (*http.Client, error) {
+// Client makes a client that signs in as the kubeconfig says, over HTTP/2, with a connection pool of its own.
+func Client(t T, kubeconfig string) *http.Client {
+	t.Helper()
+	client, err := client(kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { utilnet.CloseIdleConnectionsFor(client.Transport) })
+	return client
+}
+
+func client(kubeconfig string) (*http.Client, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", kubeconfig, err)
 	}
-	client, err := rest.HTTPClientFor(config)
+	tlsConfig, err := rest.TLSConfigFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", kubeconfig, err)
+	}
+	// client-go shares its transports among all clients with the same settings.
+	transport := &http.Transport{TLSClientConfig: tlsConfig, ForceAttemptHTTP2: true}
+	authorized, err := rest.HTTPWrappersForConfig(config, transport)
 	if err != nil {
 		return nil, fmt.Errorf("make a client: %w", err)
 	}
-	return client, nil
+	return &http.Client{Transport: authorized}, nil
 }
 
 // url joins the server's address, a path and a query.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"os"
@@ -21,7 +22,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/edge-eventer/edge-eventer/agent/clustertest"
+	"github.com/edge-eventer/edge-eventer/agent/clustertest/faultproxy"
 )
+
+const listPath = "/api/v1/events"
 
 // patience is how long a test waits for what the control plane does in its own time.
 const patience = 2 * time.Minute
@@ -42,6 +46,21 @@ func eventually(t *testing.T, what string, ask func() bool) {
 	}
 }
 
+func get(t *testing.T, client *http.Client, url string) (*http.Response, string, error) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	return resp, string(body), err
+}
+
 // agentStatus returns the status code of the API server's answer to the agent.
 func agentStatus(t *testing.T, c *clustertest.Cluster, client *http.Client, path string) int {
 	t.Helper()
@@ -54,7 +73,7 @@ func agentStatus(t *testing.T, c *clustertest.Cluster, client *http.Client, path
 
 func TestControlPlaneIsTheOneAskedFor(t *testing.T) {
 	c := clustertest.Shared(t)
-	_, body, err := get(t, clientOf(t, c.AdminKubeconfig), c.Server+"/version")
+	_, body, err := get(t, clustertest.Client(t, c.AdminKubeconfig), c.Server+"/version")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +88,7 @@ func TestControlPlaneIsTheOneAskedFor(t *testing.T) {
 
 func TestAgentMayReadEventsAndNothingElse(t *testing.T) {
 	c := clustertest.Shared(t)
-	client := clientOf(t, c.AgentKubeconfig)
+	client := clustertest.Client(t, c.AgentKubeconfig)
 	for path, want := range map[string]int{
 		"/api/v1/events": 200,
 		"/api/v1/namespaces/default/events?fieldSelector=type%3DWarning": 200,
@@ -185,7 +204,7 @@ func TestKilledComponentsComeBackWithTheirData(t *testing.T) {
 	for _, component := range []string{clustertest.APIServer, clustertest.Datastore, clustertest.ControllerManager, clustertest.Scheduler} {
 		c.Kill(t, component)
 		if component == clustertest.APIServer {
-			if _, _, err := get(t, clientOf(t, c.AgentKubeconfig), c.Server+listPath); !errors.Is(err, syscall.ECONNREFUSED) {
+			if _, _, err := get(t, clustertest.Client(t, c.AgentKubeconfig), c.Server+listPath); !errors.Is(err, syscall.ECONNREFUSED) {
 				t.Errorf("with the API server killed: %v", err)
 			}
 		}
@@ -193,7 +212,7 @@ func TestKilledComponentsComeBackWithTheirData(t *testing.T) {
 		// After the datastore's return the API server needs a moment to connect to it.
 		var got int
 		eventually(t, "the API server answers", func() bool {
-			resp, body, err := get(t, clientOf(t, c.AgentKubeconfig), c.Server+"/api/v1/namespaces/default/events")
+			resp, body, err := get(t, clustertest.Client(t, c.AgentKubeconfig), c.Server+"/api/v1/namespaces/default/events")
 			if err != nil || resp.StatusCode != http.StatusOK {
 				return false
 			}
@@ -215,7 +234,7 @@ func TestKilledComponentsComeBackWithTheirData(t *testing.T) {
 
 func TestPausedAPIServerAnswersWhenItIsResumed(t *testing.T) {
 	c := clustertest.Start(t, clustertest.Options{})
-	client := clientOf(t, c.AgentKubeconfig)
+	client := clustertest.Client(t, c.AgentKubeconfig)
 	c.Pause(t, clustertest.APIServer)
 	answered := make(chan error, 1)
 	go func() {
@@ -269,7 +288,7 @@ func TestGoneIsReadFromAStatusAndNotFromOtherDigits(t *testing.T) {
 
 func TestCompactionMakesOldResourceVersionsStale(t *testing.T) {
 	c := clustertest.Start(t, clustertest.Options{})
-	client := clientOf(t, c.AgentKubeconfig)
+	client := clustertest.Client(t, c.AgentKubeconfig)
 	c.CreateEvents(t, 10, clustertest.EventTemplate{})
 	_, version := c.Events(t, "", "")
 	_, body, err := get(t, client, c.Server+listPath+"?limit=3")
@@ -323,7 +342,7 @@ func TestTokensEndAndAreRevoked(t *testing.T) {
 	c := clustertest.Start(t, clustertest.Options{})
 	status := func() int {
 		// A client of its own: client-go reads the file again only once a minute.
-		return agentStatus(t, c, clientOf(t, c.AgentKubeconfig), listPath)
+		return agentStatus(t, c, clustertest.Client(t, c.AgentKubeconfig), listPath)
 	}
 	c.NewToken(t, time.Hour)
 	if got := status(); got != 200 {
@@ -421,8 +440,8 @@ func TestNoProcessSurvivesTheProgram(t *testing.T) {
 
 func TestProxyBeforeTheControlPlaneShowsItsWatch(t *testing.T) {
 	c := clustertest.Shared(t)
-	p := c.FaultProxy(t)
-	client := clientOf(t, p.Kubeconfig(t))
+	p := faultproxy.Before(t, c)
+	client := clustertest.Client(t, p.Kubeconfig(t))
 	c.CreateNamespace(t, "proxied")
 	_, version := c.Events(t, "proxied", "")
 	watch := open(t, client, p.Server+"/api/v1/namespaces/proxied/events?watch=true&resourceVersion="+version)
@@ -433,9 +452,24 @@ func TestProxyBeforeTheControlPlaneShowsItsWatch(t *testing.T) {
 	expect(t, watch, "MODIFIED", "event-00001")
 	c.DeleteEvents(t, "proxied", "event-00002")
 	expect(t, watch, "DELETED", "event-00002")
-	if got := p.Requests(clustertest.Watch); len(got) != 1 || got[0].Protocol != "HTTP/2.0" {
+	if got := p.Requests(faultproxy.Watch); len(got) != 1 || got[0].Protocol != "HTTP/2.0" {
 		t.Errorf("watches: %+v", got)
 	}
+}
+
+// open starts a watch and returns its frames.
+func open(t *testing.T, client *http.Client, url string) *bufio.Reader {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = resp.Body.Close() })
+	return bufio.NewReader(resp.Body)
 }
 
 func expect(t *testing.T, watch *bufio.Reader, change, name string) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/clustertest"
+	"github.com/edge-eventer/edge-eventer/agent/clustertest/faultproxy"
 	"github.com/edge-eventer/edge-eventer/agent/event"
 	. "github.com/edge-eventer/edge-eventer/agent/watch"
 )
@@ -250,20 +251,20 @@ func TestRevokedTokenIsSaidAndReplacedByTheNewFile(t *testing.T) {
 
 func TestFaultsOfAWatchLoseNothingAndRepeatNothing(t *testing.T) {
 	c := clustertest.Shared(t)
-	for name, fault := range map[string]clustertest.Fault{
-		"gone-status": clustertest.Gone(), "gone-frame": clustertest.GoneInStream(), "silent": clustertest.SilentClose(),
-		"reset": clustertest.Break(), "cut": clustertest.CutInFrame(1), "busy": clustertest.TooManyRequests(time.Second),
-		"unauthorized": clustertest.Unauthorized(), "forbidden": clustertest.Forbidden(), "error": clustertest.InternalError(),
+	for name, fault := range map[string]faultproxy.Fault{
+		"gone-status": faultproxy.Gone(), "gone-frame": faultproxy.GoneInStream(), "silent": faultproxy.SilentClose(),
+		"reset": faultproxy.Break(), "cut": faultproxy.CutInFrame(1), "busy": faultproxy.TooManyRequests(time.Second),
+		"unauthorized": faultproxy.Unauthorized(), "forbidden": faultproxy.Forbidden(), "error": faultproxy.InternalError(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			ns := "fault-" + name
-			proxy, sink := c.FaultProxy(t), newTap(t)
+			proxy, sink := faultproxy.Before(t, c), newTap(t)
 			names := warnings(t, c, ns, "event", 20)
 			w, stop := watchAs(t, c, ns, sink, Options{Kubeconfig: proxy.Kubeconfig(t), PageSize: 10})
 			watching(t, w)
 			wantAll(t, c, ns, sink)
 			// The watch ends, the next two fail, and meanwhile there is news.
-			proxy.Arm(clustertest.Watch, 2, fault)
+			proxy.Arm(faultproxy.Watch, 2, fault)
 			proxy.CutConnections()
 			warnings(t, c, ns, "later", 10)
 			c.PatchEvent(t, ns, names[3], 4)
@@ -272,7 +273,7 @@ func TestFaultsOfAWatchLoseNothingAndRepeatNothing(t *testing.T) {
 			warnings(t, c, ns, "last", 3)
 			wantAll(t, c, ns, sink)
 			stop()
-			if n := len(proxy.Requests(clustertest.Any)); n > 40 {
+			if n := len(proxy.Requests(faultproxy.Any)); n > 40 {
 				t.Errorf("%d requests", n)
 			}
 		})
@@ -281,7 +282,7 @@ func TestFaultsOfAWatchLoseNothingAndRepeatNothing(t *testing.T) {
 
 func TestFrozenLinkToTheAPIServerIsNoticed(t *testing.T) {
 	c, ns := clustertest.Shared(t), "frozen"
-	proxy, sink := c.FaultProxy(t), newTap(t)
+	proxy, sink := faultproxy.Before(t, c), newTap(t)
 	warnings(t, c, ns, "event", 20)
 	o := WithPings(Options{Kubeconfig: proxy.Kubeconfig(t)}, 2*time.Second, 2*time.Second)
 	w, stop := watchAs(t, c, ns, sink, o)

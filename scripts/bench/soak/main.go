@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/clustertest"
+	"github.com/edge-eventer/edge-eventer/agent/clustertest/faultproxy"
 	"github.com/edge-eventer/edge-eventer/agent/control"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/scripts/bench/stage"
@@ -212,7 +213,7 @@ func (s *sky) gather(o *options, dir string) (err error) {
 		receivers = receiversAddress
 	}
 	s.cluster = clustertest.Start(s.stage, clustertest.Options{EventTTL: eventTTL})
-	s.proxy = s.cluster.FaultProxy(s.stage)
+	s.proxy = faultproxy.Before(s.stage, s.cluster)
 	for _, namespace := range namespaces() {
 		s.cluster.CreateNamespace(s.stage, namespace)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/clustertest"
+	"github.com/edge-eventer/edge-eventer/agent/clustertest/faultproxy"
 	"github.com/edge-eventer/edge-eventer/scripts/bench/stage"
 )
 
@@ -20,7 +21,7 @@ type sky struct {
 	stage   *stage.Stage
 	book    *book
 	cluster *clustertest.Cluster
-	proxy   *clustertest.Proxy
+	proxy   *faultproxy.Proxy
 	// network is the agent's own; nil: it has the machine's.
 	network *network
 	// wires are the ways to the receivers, over HTTP and over TLS.
@@ -155,19 +156,19 @@ func (s *sky) receivers(ctx context.Context, r *rand.Rand) {
 func (s *sky) servers(ctx context.Context, r *rand.Rand) {
 	faults := []struct {
 		name  string
-		match clustertest.Match
-		fault clustertest.Fault
+		match faultproxy.Match
+		fault faultproxy.Fault
 	}{
-		{"410 as status", clustertest.Any, clustertest.Gone()},
-		{"410 in stream", clustertest.Watch, clustertest.GoneInStream()},
-		{"silent close", clustertest.Watch, clustertest.SilentClose()},
-		{"401", clustertest.Any, clustertest.Unauthorized()},
-		{"429", clustertest.Any, clustertest.TooManyRequests(time.Second)},
-		{"500", clustertest.Any, clustertest.InternalError()},
-		{"break", clustertest.Any, clustertest.Break()},
-		{"cut in frame", clustertest.Watch, clustertest.CutInFrame(2)},
-		{"cut in list", clustertest.List, clustertest.CutAfter(20 << 10)},
-		{"410 in continue", clustertest.Continue, clustertest.Gone()},
+		{"410 as status", faultproxy.Any, faultproxy.Gone()},
+		{"410 in stream", faultproxy.Watch, faultproxy.GoneInStream()},
+		{"silent close", faultproxy.Watch, faultproxy.SilentClose()},
+		{"401", faultproxy.Any, faultproxy.Unauthorized()},
+		{"429", faultproxy.Any, faultproxy.TooManyRequests(time.Second)},
+		{"500", faultproxy.Any, faultproxy.InternalError()},
+		{"break", faultproxy.Any, faultproxy.Break()},
+		{"cut in frame", faultproxy.Watch, faultproxy.CutInFrame(2)},
+		{"cut in list", faultproxy.List, faultproxy.CutAfter(20 << 10)},
+		{"410 in continue", faultproxy.Continue, faultproxy.Gone()},
 	}
 	for spell(ctx, within(r, 2*time.Second, 18*time.Second)) {
 		what, err := "", error(nil)

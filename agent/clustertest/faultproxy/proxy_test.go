@@ -1,4 +1,4 @@
-package clustertest_test
+package faultproxy_test
 
 import (
 	"bufio"
@@ -19,9 +19,9 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/edge-eventer/edge-eventer/agent/clustertest"
+	"github.com/edge-eventer/edge-eventer/agent/clustertest/faultproxy"
 )
 
 const (
@@ -69,39 +69,19 @@ func newUpstream(t *testing.T) *upstream {
 }
 
 // newProxy returns a proxy before u, and a client made from the proxy's kubeconfig.
-func newProxy(t *testing.T, u *upstream, http1 bool) (*clustertest.Proxy, *http.Client) {
+func newProxy(t *testing.T, u *upstream, http1 bool) (*faultproxy.Proxy, *http.Client) {
 	t.Helper()
 	tokenFile := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(tokenFile, []byte("s3cret"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: u.Certificate().Raw})
-	p := clustertest.NewProxy(t, clustertest.ProxyOptions{
+	p := faultproxy.Start(t, faultproxy.Options{
 		Config:    &rest.Config{Host: u.URL, TLSClientConfig: rest.TLSClientConfig{CAData: ca}},
 		TokenFile: tokenFile,
 		HTTP1:     http1,
 	})
-	return p, clientOf(t, p.Kubeconfig(t))
-}
-
-// clientOf makes a client with a connection pool of its own.
-func clientOf(t *testing.T, kubeconfig string) *http.Client {
-	t.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tlsConfig, err := rest.TLSConfigFor(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport := &http.Transport{TLSClientConfig: tlsConfig, ForceAttemptHTTP2: true}
-	t.Cleanup(transport.CloseIdleConnections)
-	authorized, err := rest.HTTPWrappersForConfig(config, transport)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &http.Client{Transport: authorized}
+	return p, clustertest.Client(t, p.Kubeconfig(t))
 }
 
 func get(t *testing.T, client *http.Client, url string) (*http.Response, string, error) {
@@ -169,32 +149,32 @@ func TestProxyStreamsEachFrameAtOnce(t *testing.T) {
 
 func TestProxyRemembersRequests(t *testing.T) {
 	p, client := newProxy(t, newUpstream(t), false)
-	p.Arm(clustertest.Watch, 1, clustertest.SilentClose())
+	p.Arm(faultproxy.Watch, 1, faultproxy.SilentClose())
 	for _, path := range []string{listPath, continuePath, watchPath, "/version"} {
 		if _, _, err := get(t, client, p.Server+path); err != nil {
 			t.Fatal(err)
 		}
 	}
-	p.WaitForRequests(t, clustertest.Any, 4)
-	all := p.Requests(clustertest.Any)
-	for i, want := range []clustertest.Match{clustertest.List, clustertest.Continue, clustertest.Watch, clustertest.Other} {
-		if all[i].Kind != want || all[i].Faulted != (want == clustertest.Watch) {
+	p.WaitForRequests(t, faultproxy.Any, 4)
+	all := p.Requests(faultproxy.Any)
+	for i, want := range []faultproxy.Match{faultproxy.List, faultproxy.Continue, faultproxy.Watch, faultproxy.Other} {
+		if all[i].Kind != want || all[i].Faulted != (want == faultproxy.Watch) {
 			t.Errorf("request %d: %+v, want a %s", i, all[i], want)
 		}
 	}
-	if got := p.Requests(clustertest.Continue); len(got) != 1 || got[0].Query.Get("continue") != "page2" {
+	if got := p.Requests(faultproxy.Continue); len(got) != 1 || got[0].Query.Get("continue") != "page2" {
 		t.Errorf("requests with continue: %+v", got)
 	}
 	p.Forget()
-	if got := p.Requests(clustertest.Any); len(got) != 0 {
+	if got := p.Requests(faultproxy.Any); len(got) != 0 {
 		t.Errorf("after Forget there are %d requests", len(got))
 	}
 }
 
 func TestFaultIsUsedUp(t *testing.T) {
 	p, client := newProxy(t, newUpstream(t), false)
-	p.Arm(clustertest.List, 2, clustertest.InternalError())
-	p.Arm(clustertest.List, clustertest.Always, clustertest.Forbidden())
+	p.Arm(faultproxy.List, 2, faultproxy.InternalError())
+	p.Arm(faultproxy.List, faultproxy.Always, faultproxy.Forbidden())
 	for i, want := range []int{500, 500, 403, 403, 403} {
 		resp, _, err := get(t, client, p.Server+listPath)
 		if err != nil {
@@ -217,18 +197,18 @@ func TestFaultsAnswerWithAStatus(t *testing.T) {
 	for _, c := range []struct {
 		name       string
 		path       string
-		match      clustertest.Match
-		fault      clustertest.Fault
+		match      faultproxy.Match
+		fault      faultproxy.Fault
 		status     int
 		reason     string
 		retryAfter string
 	}{
-		{"410 on continue", continuePath, clustertest.Continue, clustertest.Gone(), 410, "Expired", ""},
-		{"410 on watch", watchPath, clustertest.Watch, clustertest.Gone(), 410, "Expired", ""},
-		{"401", listPath, clustertest.List, clustertest.Unauthorized(), 401, "Unauthorized", ""},
-		{"403", listPath, clustertest.List, clustertest.Forbidden(), 403, "Forbidden", ""},
-		{"429", listPath, clustertest.List, clustertest.TooManyRequests(7 * time.Second), 429, "TooManyRequests", "7"},
-		{"500", watchPath, clustertest.Any, clustertest.InternalError(), 500, "InternalError", ""},
+		{"410 on continue", continuePath, faultproxy.Continue, faultproxy.Gone(), 410, "Expired", ""},
+		{"410 on watch", watchPath, faultproxy.Watch, faultproxy.Gone(), 410, "Expired", ""},
+		{"401", listPath, faultproxy.List, faultproxy.Unauthorized(), 401, "Unauthorized", ""},
+		{"403", listPath, faultproxy.List, faultproxy.Forbidden(), 403, "Forbidden", ""},
+		{"429", listPath, faultproxy.List, faultproxy.TooManyRequests(7 * time.Second), 429, "TooManyRequests", "7"},
+		{"500", watchPath, faultproxy.Any, faultproxy.InternalError(), 500, "InternalError", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, client := newProxy(t, newUpstream(t), false)
@@ -257,7 +237,7 @@ func TestFaultsAnswerWithAStatus(t *testing.T) {
 
 func TestGoneInStreamIsOneErrorFrame(t *testing.T) {
 	p, client := newProxy(t, newUpstream(t), false)
-	p.Arm(clustertest.Watch, 1, clustertest.GoneInStream())
+	p.Arm(faultproxy.Watch, 1, faultproxy.GoneInStream())
 	resp, body, err := get(t, client, p.Server+watchPath)
 	if err != nil {
 		t.Fatal(err)
@@ -270,7 +250,7 @@ func TestGoneInStreamIsOneErrorFrame(t *testing.T) {
 
 func TestSilentCloseIsAnEmptyAnswer(t *testing.T) {
 	p, client := newProxy(t, newUpstream(t), false)
-	p.Arm(clustertest.Watch, 1, clustertest.SilentClose())
+	p.Arm(faultproxy.Watch, 1, faultproxy.SilentClose())
 	resp, body, err := get(t, client, p.Server+watchPath)
 	if err != nil || resp.StatusCode != http.StatusOK || body != "" {
 		t.Errorf("got %v %q, %v", resp, body, err)
@@ -281,7 +261,7 @@ func TestStreamIsCutInMidFrame(t *testing.T) {
 	for _, http1 := range []bool{false, true} {
 		u := newUpstream(t)
 		p, client := newProxy(t, u, http1)
-		p.Arm(clustertest.Watch, 1, clustertest.CutInFrame(2))
+		p.Arm(faultproxy.Watch, 1, faultproxy.CutInFrame(2))
 		watch := open(t, client, p.Server+watchPath)
 		for range 3 {
 			u.frames <- frame
@@ -300,7 +280,7 @@ func TestStreamIsCutInMidFrame(t *testing.T) {
 
 func TestListIsCutAfterBytes(t *testing.T) {
 	p, client := newProxy(t, newUpstream(t), false)
-	p.Arm(clustertest.List, 1, clustertest.CutAfter(10))
+	p.Arm(faultproxy.List, 1, faultproxy.CutAfter(10))
 	_, body, err := get(t, client, p.Server+listPath)
 	if body != listPath[:10] || err == nil {
 		t.Errorf("got %q, %v", body, err)
@@ -309,7 +289,7 @@ func TestListIsCutAfterBytes(t *testing.T) {
 
 func TestRequestIsBrokenOff(t *testing.T) {
 	p, client := newProxy(t, newUpstream(t), false)
-	p.Arm(clustertest.List, 1, clustertest.Break())
+	p.Arm(faultproxy.List, 1, faultproxy.Break())
 	if _, body, err := get(t, client, p.Server+listPath); err == nil {
 		t.Errorf("got %q and no error", body)
 	}
@@ -320,7 +300,7 @@ func TestRequestIsBrokenOff(t *testing.T) {
 
 func TestHangingRequestEndsWithItsClient(t *testing.T) {
 	p, client := newProxy(t, newUpstream(t), false)
-	p.Arm(clustertest.List, 1, clustertest.Hang())
+	p.Arm(faultproxy.List, 1, faultproxy.Hang())
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.Server+listPath, nil)
@@ -332,7 +312,7 @@ func TestHangingRequestEndsWithItsClient(t *testing.T) {
 		_, err := client.Do(req) //nolint:bodyclose // There is no answer.
 		ended <- err
 	}()
-	p.WaitForRequests(t, clustertest.List, 1)
+	p.WaitForRequests(t, faultproxy.List, 1)
 	select {
 	case err := <-ended:
 		t.Fatalf("it ended: %v", err)
@@ -346,7 +326,7 @@ func TestHangingRequestEndsWithItsClient(t *testing.T) {
 
 func TestSlowAnswerComesWhole(t *testing.T) {
 	p, client := newProxy(t, newUpstream(t), false)
-	p.Arm(clustertest.List, 1, clustertest.Slow(50*time.Millisecond))
+	p.Arm(faultproxy.List, 1, faultproxy.Slow(50*time.Millisecond))
 	began := time.Now()
 	_, body, err := get(t, client, p.Server+listPath)
 	if err != nil || !strings.HasPrefix(body, listPath) {
@@ -370,7 +350,7 @@ func TestFrozenConnectionIsHalfOpenUntilThawed(t *testing.T) {
 	}()
 	u.frames <- frame
 	// Neither the frame nor an end comes through, while a new connection does its work.
-	other := clientOf(t, p.Kubeconfig(t))
+	other := clustertest.Client(t, p.Kubeconfig(t))
 	if _, _, err := get(t, other, p.Server+listPath); err != nil {
 		t.Fatalf("a new connection: %v", err)
 	}
@@ -400,7 +380,7 @@ func TestNewConnectionsCanBeFrozenToo(t *testing.T) {
 	if _, err := client.Do(req); !errors.Is(err, context.DeadlineExceeded) { //nolint:bodyclose // There is no answer.
 		t.Errorf("got %v", err)
 	}
-	if n := len(p.Requests(clustertest.Any)); n != 0 {
+	if n := len(p.Requests(faultproxy.Any)); n != 0 {
 		t.Errorf("%d requests came through", n)
 	}
 	p.Thaw()
@@ -427,7 +407,7 @@ func TestRefusedConnectionsComeBackOnTheSameAddress(t *testing.T) {
 	for range 3 {
 		p.Refuse(t)
 		// A client that has no connection yet: one that has sees a reset first.
-		fresh := clientOf(t, p.Kubeconfig(t))
+		fresh := clustertest.Client(t, p.Kubeconfig(t))
 		if _, _, err := get(t, fresh, p.Server+listPath); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("got %v, want refused", err)
 		}

@@ -1,26 +1,15 @@
-package clustertest
+package faultproxy
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"io"
 	"log"
-	"math/big"
-	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httputil"
-	"net/url"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +17,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/edge-eventer/edge-eventer/agent/clustertest"
 )
 
 // maxRequests bounds what a proxy remembers; a test that makes more is looping hot and sees it in the count.
@@ -36,58 +27,11 @@ const maxRequests = 100_000
 // waitTimeout is how long WaitForRequests waits: clients back off for up to a minute.
 const waitTimeout = 2 * time.Minute
 
-// Match is a kind of request.
-type Match int
-
-// The kinds of requests. Each request is of one kind besides Any.
-const (
-	// Any is every request.
-	Any Match = iota
-	// List is the first page of a list, or a whole one.
-	List
-	// Continue is a further page of a list.
-	Continue
-	// Watch is a watch.
-	Watch
-	// Other is what is none of these.
-	Other
-)
-
-func (m Match) String() string {
-	return [...]string{"any", "list", "continue", "watch", "other"}[m]
-}
-
-func matchOf(r *http.Request) Match {
-	query := r.URL.Query()
-	switch {
-	case r.Method != http.MethodGet:
-		return Other
-	case query.Get("watch") == "true" || query.Get("watch") == "1":
-		return Watch
-	case query.Get("continue") != "":
-		return Continue
-	case filepath.Base(r.URL.Path) == "events":
-		return List
-	}
-	return Other
-}
-
-// Request is what the proxy remembers of one request.
-type Request struct {
-	Time     time.Time
-	Kind     Match
-	Path     string
-	Query    url.Values
-	Protocol string
-	// Faulted says that a fault answered it.
-	Faulted bool
-}
-
 // Always arms a fault until Disarm.
 const Always = -1
 
-// ProxyOptions say what a proxy stands in front of.
-type ProxyOptions struct {
+// Options say what a proxy stands in front of.
+type Options struct {
 	// Config says where the API server is and whom to trust. Its credentials are not used: the client's are handed on.
 	Config *rest.Config
 	// TokenFile is the client's credential in the kubeconfig that the proxy gives; empty for none.
@@ -127,18 +71,18 @@ type armedFault struct {
 	fault Fault
 }
 
-// FaultProxy starts a proxy in front of the control plane that ends with the test.
-func (c *Cluster) FaultProxy(t T) *Proxy {
+// Before starts a proxy in front of a control plane that ends with the test. Its kubeconfig has the agent's credential.
+func Before(t clustertest.T, c *clustertest.Cluster) *Proxy {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", c.AgentKubeconfig)
 	if err != nil {
 		t.Fatalf("read the agent's kubeconfig: %v", err)
 	}
-	return NewProxy(t, ProxyOptions{Config: config, TokenFile: c.AgentToken})
+	return Start(t, Options{Config: config, TokenFile: c.AgentToken})
 }
 
-// NewProxy starts a proxy that ends with the test.
-func NewProxy(t T, o ProxyOptions) *Proxy {
+// Start starts a proxy that ends with the test.
+func Start(t clustertest.T, o Options) *Proxy {
 	t.Helper()
 	target, _, err := rest.DefaultServerUrlFor(o.Config)
 	if err != nil {
@@ -193,7 +137,7 @@ func NewProxy(t T, o ProxyOptions) *Proxy {
 }
 
 // Kubeconfig writes a kubeconfig that points to the proxy, and returns its path.
-func (p *Proxy) Kubeconfig(t T) string {
+func (p *Proxy) Kubeconfig(t clustertest.T) string {
 	t.Helper()
 	config := clientcmdapi.NewConfig()
 	config.Clusters["proxy"] = &clientcmdapi.Cluster{Server: p.Server, CertificateAuthorityData: p.caPEM}
@@ -310,7 +254,7 @@ func (p *Proxy) Forget() {
 }
 
 // WaitForRequests waits until n requests of the kind have come since the start or since Forget.
-func (p *Proxy) WaitForRequests(t T, match Match, n int) {
+func (p *Proxy) WaitForRequests(t clustertest.T, match Match, n int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
@@ -327,132 +271,4 @@ func (p *Proxy) WaitForRequests(t T, match Match, n int) {
 			t.Fatalf("after %s only %d of %d %s requests have come", waitTimeout, len(p.Requests(match)), n, match)
 		}
 	}
-}
-
-// Freeze stops all bytes of the connections that are open now, in both directions and without a FIN: they are half-open.
-// The proxy's kernel still acknowledges what the client sends. New connections work, unless newToo is set.
-func (p *Proxy) Freeze(newToo bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.freezeNew = newToo
-	for c := range p.conns {
-		c.freeze()
-	}
-}
-
-// Thaw lets the bytes of all connections flow again.
-func (p *Proxy) Thaw() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.freezeNew = false
-	for c := range p.conns {
-		c.thaw()
-	}
-}
-
-// Connections returns how many connections are open, frozen ones included.
-func (p *Proxy) Connections() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.conns)
-}
-
-// CutConnections ends the connections that are open now with a TCP reset. New ones work.
-func (p *Proxy) CutConnections() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for c := range p.conns {
-		c.reset()
-	}
-}
-
-// Refuse closes the listener and resets all connections: a new one is refused by the kernel.
-func (p *Proxy) Refuse(t T) {
-	t.Helper()
-	if err := p.refuse(); err != nil {
-		t.Fatalf("close the proxy's listener: %v", err)
-	}
-}
-
-func (p *Proxy) refuse() error {
-	p.mu.Lock()
-	listener := p.listener
-	p.listener = nil
-	p.mu.Unlock()
-	var err error
-	if listener != nil {
-		err = listener.Close()
-	}
-	p.CutConnections()
-	return err
-}
-
-// Accept takes connections again after Refuse, on the same address.
-func (p *Proxy) Accept(t T) {
-	t.Helper()
-	if err := p.listen(); err != nil {
-		t.Fatalf("open the proxy's listener: %v", err)
-	}
-}
-
-// listen opens the listener, at the first time on a port of its choice.
-func (p *Proxy) listen() error {
-	var listener net.Listener
-	var err error
-	if p.address != "" {
-		listener, err = new(net.ListenConfig).Listen(context.Background(), "tcp", p.address)
-	} else {
-		listener, err = listenOnFixedPort()
-	}
-	if err != nil {
-		return err
-	}
-	p.address = listener.Addr().String()
-	p.mu.Lock()
-	p.listener = listener
-	p.mu.Unlock()
-	go func() {
-		// It ends with the listener, and its error says no more than that.
-		_ = p.server.ServeTLS(&gateListener{Listener: listener, proxy: p}, "", "")
-	}()
-	return nil
-}
-
-// listenOnFixedPort takes a port below the kernel's range for outgoing connections. While the listener is closed, a client's
-// next connection could else be given that very port.
-func listenOnFixedPort() (net.Listener, error) {
-	const lowest, highest = 10_000, 32_000
-	var listener net.Listener
-	var err error
-	for range 100 {
-		port := strconv.Itoa(lowest + mathrand.IntN(highest-lowest))
-		if listener, err = new(net.ListenConfig).Listen(context.Background(), "tcp", net.JoinHostPort("127.0.0.1", port)); err == nil {
-			return listener, nil
-		}
-	}
-	return nil, err
-}
-
-// selfSigned makes a certificate for 127.0.0.1 that is its own authority, and returns it also as PEM.
-func selfSigned() (tls.Certificate, []byte, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return tls.Certificate{}, nil, err
-	}
-	template := &x509.Certificate{
-		SerialNumber:          big.NewInt(time.Now().UnixNano()),
-		Subject:               pkix.Name{CommonName: "fault-proxy-" + strconv.Itoa(os.Getpid())},
-		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().Add(24 * time.Hour),
-		IsCA:                  true,
-		BasicConstraintsValid: true,
-		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return tls.Certificate{}, nil, err
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
 }
