@@ -10,15 +10,9 @@ import (
 // cannot be made is told and no reason to end.
 func (a *Agent) control(ctx context.Context) error {
 	server := &control.Server{
-		Status: func() (control.Status, error) {
-			s, err := a.Status()
-			return s.Report(), err
-		},
+		Status: a.Status,
 		Group:  a.config.Server.SocketGroup,
 		Queues: func() (control.Queues, error) { return a.desk() },
-	}
-	if a.options.Reread != nil {
-		server.Reload = a.Reload
 	}
 	if err := server.Serve(ctx, a.config.Socket()); err != nil && ctx.Err() == nil {
 		a.logger.Warn("the status and spool commands cannot reach this agent", "err", err)

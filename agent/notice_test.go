@@ -189,8 +189,8 @@ func TestReportAndHeartbeatFollowAReload(t *testing.T) {
 		if n := len(toldAs(r.receiver("ops"), reasonReport)); n != 1 {
 			t.Errorf("the statistics were told %d times at 00:20, want once", n)
 		}
-		if s := r.status(); len(s.NeedsRestart) != 0 {
-			t.Errorf("the status says %q", s.NeedsRestart)
+		if s := r.status(); len(s.Config.NeedsRestart) != 0 {
+			t.Errorf("the status says %q", s.Config.NeedsRestart)
 		}
 	})
 }

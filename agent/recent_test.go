@@ -53,15 +53,15 @@ func TestHistoryAndDeliveriesSurviveARestart(t *testing.T) {
 		before := r.status()
 		samples := len(r.agent.history.Samples())
 		// The second is the agent's own: nobody watches here, which it tells after five minutes.
-		if n := len(before.Recent); n != 2 || before.Recent[1].Incidents != 2 || before.Recent[1].Events != 4 || before.Recent[1].Outcome != "ok" {
-			t.Errorf("deliveries: %+v", before.Recent)
+		if n := len(before.Deliveries); n != 2 || before.Deliveries[1].Incidents != 2 || before.Deliveries[1].Events != 4 || before.Deliveries[1].Outcome != "ok" {
+			t.Errorf("deliveries: %+v", before.Deliveries)
 		}
 		r.restart()
 		defer r.close()
 		synctest.Wait()
 		after := r.status()
-		if len(after.Recent) != 2 || after.Receivers[0].Delivery.LastDelivered.Unix() != before.Receivers[0].Delivery.LastDelivered.Unix() {
-			t.Errorf("after the restart: deliveries %+v, last at %s", after.Recent, after.Receivers[0].Delivery.LastDelivered)
+		if len(after.Deliveries) != 2 || after.Receivers[0].LastDelivered.Unix() != before.Receivers[0].LastDelivered.Unix() {
+			t.Errorf("after the restart: deliveries %+v, last at %s", after.Deliveries, after.Receivers[0].LastDelivered)
 		}
 		if n := len(r.agent.history.Samples()); samples < 24 || n < samples {
 			t.Errorf("%d samples before the restart, %d after it", samples, n)
@@ -95,8 +95,8 @@ func TestRefusedDeliveryIsNotedWithItsOutcome(t *testing.T) {
 		r.show(warning("web", 1, 1, time.Now()))
 		pass(time.Hour)
 		s := r.status()
-		if len(s.Recent) != 1 || s.Recent[0].Outcome != "bad_target" || s.Recent[0].Attempts < 3 || s.Recent[0].First.IsZero() {
-			t.Errorf("deliveries: %+v", s.Recent)
+		if len(s.Deliveries) != 1 || s.Deliveries[0].Outcome != "bad_target" || s.Deliveries[0].Attempts < 3 || s.Deliveries[0].First.IsZero() {
+			t.Errorf("deliveries: %+v", s.Deliveries)
 		}
 	})
 }

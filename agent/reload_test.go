@@ -16,6 +16,7 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/link"
+	"github.com/edge-eventer/edge-eventer/agent/status"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
 	"github.com/edge-eventer/edge-eventer/notify"
 )
@@ -154,7 +155,7 @@ func (r *reloaded) close() {
 	}
 }
 
-func (r *reloaded) status() Status {
+func (r *reloaded) status() status.Document {
 	r.t.Helper()
 	s, err := r.agent.Status()
 	if err != nil {
@@ -229,8 +230,8 @@ func TestBadConfigurationIsRefusedAndTheOldOneStays(t *testing.T) {
 		if s.Config.Refused.IsZero() || !strings.Contains(s.Config.Mistakes, "colour") {
 			t.Errorf("the status says %+v", s.Config)
 		}
-		if !slices.ContainsFunc(s.notes(), func(n string) bool { return strings.Contains(n, "colour") }) {
-			t.Errorf("the notes say %q", s.notes())
+		if !slices.ContainsFunc(s.Notes, func(n string) bool { return strings.Contains(n, "colour") }) {
+			t.Errorf("the notes say %q", s.Notes)
 		}
 		if text := metricsOf(t, &s); !strings.Contains(text, "edge_eventer_config_reload_success 0\n") {
 			t.Errorf("the metrics do not say that the configuration was refused:\n%s", text)
@@ -244,13 +245,13 @@ func TestBadConfigurationIsRefusedAndTheOldOneStays(t *testing.T) {
 			t.Fatal(err)
 		}
 		s = r.status()
-		if !s.Config.Refused.IsZero() || len(s.notes()) != 0 {
-			t.Errorf("after a good one the status still says %+v, %q", s.Config, s.notes())
+		if !s.Config.Refused.IsZero() || len(s.Notes) != 0 {
+			t.Errorf("after a good one the status still says %+v, %q", s.Config, s.Notes)
 		}
 	})
 }
 
-func metricsOf(t *testing.T, s *Status) string {
+func metricsOf(t *testing.T, s *status.Document) string {
 	t.Helper()
 	var b strings.Builder
 	if err := s.WriteMetrics(&b); err != nil {
@@ -274,8 +275,8 @@ func TestQueueOfARemovedReceiverIsKeptAndTold(t *testing.T) {
 		if len(s.Receivers) != 2 || s.Receivers[1].Name != "old" || s.Receivers[1].Type != "" || s.Receivers[1].Untold != 1 {
 			t.Fatalf("the status shows %+v", s.Receivers)
 		}
-		if !slices.ContainsFunc(s.notes(), func(n string) bool { return strings.Contains(n, "queue old has no receiver") }) {
-			t.Errorf("the notes say %q", s.notes())
+		if !slices.ContainsFunc(s.Notes, func(n string) bool { return strings.Contains(n, "queue old has no receiver") }) {
+			t.Errorf("the notes say %q", s.Notes)
 		}
 		// Configured again, it gets what waited.
 		r.receiver("old").answer = nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/server"
+	"github.com/edge-eventer/edge-eventer/agent/status"
 )
 
 // healthLimit is how long a loop may stand still before /healthz calls it dead. The longest honest pause is a commit to a
@@ -35,7 +36,7 @@ func (a *Agent) handler() http.Handler {
 	gate := server.NewGate(a.config.Server.Listen, a.config.Server.Hosts...)
 	everywhere := a.config.Server.Page == "everywhere"
 	page := http.NewServeMux()
-	a.glance(page)
+	a.addPage(page, a.Status)
 
 	mux := http.NewServeMux()
 	metrics := server.Shared[[]byte]{Make: a.metrics}
@@ -51,14 +52,14 @@ func (a *Agent) handler() http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, a.Stuck())
 	})
-	readiness := server.Shared[[]problem]{Make: a.unready}
+	readiness := server.Shared[status.Document]{Make: a.Status}
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		problems, err := readiness.Get()
+		d, err := readiness.Get()
 		if err != nil {
 			answer(w, []string{err.Error()})
 			return
 		}
-		answer(w, sentences(problems, gate.Own(r) && (everywhere || server.Loopback(r))))
+		answer(w, d.Unready(gate.Own(r) && (everywhere || server.Loopback(r))))
 	})
 	shown := func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -83,22 +84,13 @@ func (a *Agent) handler() http.Handler {
 
 // metrics returns the text of /metrics.
 func (a *Agent) metrics() ([]byte, error) {
-	s, err := a.Status()
+	d, err := a.Status()
 	if err != nil {
 		return nil, err
 	}
 	var b bytes.Buffer
-	err = s.WriteMetrics(&b)
+	err = d.WriteMetrics(&b)
 	return b.Bytes(), err
-}
-
-// unready returns why the agent is not ready.
-func (a *Agent) unready() ([]problem, error) {
-	s, err := a.Status()
-	if err != nil {
-		return nil, err
-	}
-	return s.problems(), nil
 }
 
 // refuseHost answers a request for a name that is not this machine's: a web page that made its own name point here.

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
-	"github.com/edge-eventer/edge-eventer/agent/watch"
+	"github.com/edge-eventer/edge-eventer/agent/status"
 	"github.com/edge-eventer/edge-eventer/notify"
 )
 
@@ -98,23 +98,6 @@ func TestReadinessSaysWhyNot(t *testing.T) {
 	})
 }
 
-func TestReadinessTellsWhatKeepsEventsFromTheSpool(t *testing.T) {
-	now := time.Now()
-	s := Status{Now: now, Watch: []watch.NamespaceStatus{{Namespace: "shop", LastAnswer: now}}}
-	if problems := s.Problems(); len(problems) != 0 {
-		t.Errorf("a sound agent has problems: %q", problems)
-	}
-	s.Link.State++ // whatever the link does
-	s.Watch[0].LastAnswer = time.Time{}
-	s.Intake.BlockedSince, s.Intake.BlockedBy = now, "the disk of the spool is full"
-	problems := strings.Join(s.Problems(), "\n")
-	for _, want := range []string{"has not answered yet for namespace shop", "the disk of the spool is full (since "} {
-		if !strings.Contains(problems, want) {
-			t.Errorf("the problems are %s", problems)
-		}
-	}
-}
-
 // TestHealthIsLostWhenADeliveryHangs has a receiver whose Send ignores its time limit, which no configuration can cause.
 func TestHealthIsLostWhenADeliveryHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -190,9 +173,9 @@ func TestStatusTellsRepeatsThatAreHeldBackFromWhatIsDue(t *testing.T) {
 		if q := s.Receivers[0]; q.Untold != 7 || q.Held != 2 {
 			t.Errorf("a repeat, and five that are due: %d untold, %d held", q.Untold, q.Held)
 		}
-		s.Watch = []watch.NamespaceStatus{{State: watch.StateWatching, LastAnswer: s.Now}}
-		if v := s.Report(); v.Verdict.Headline != "WORKING, not delivering: ops" || !strings.HasPrefix(v.Verdict.Waiting, "7 events wait: 5 due, 2 held back, the next in ") {
-			t.Errorf("the verdict is %+v", v.Verdict)
+		s.Watch, s.SignInError = []status.Watch{{State: "watching", LastAnswer: s.Now}}, ""
+		if s.Judge(); s.Verdict.Headline != "WORKING, not delivering: ops" || !strings.HasPrefix(s.Verdict.Waiting, "7 events wait: 5 due, 2 held back, the next in ") {
+			t.Errorf("the verdict is %+v", s.Verdict)
 		}
 	})
 }

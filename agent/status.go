@@ -3,236 +3,215 @@ package agent
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/edge-eventer/edge-eventer/agent/control"
 	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
 	"github.com/edge-eventer/edge-eventer/agent/filter"
-	"github.com/edge-eventer/edge-eventer/agent/link"
+	"github.com/edge-eventer/edge-eventer/agent/status"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
-// Status is what the agent is doing. It is what /metrics, /readyz and the status command show.
-type Status struct {
-	Version string
-	// Revision is the commit that the agent was built of.
-	Revision string
-	Started  time.Time
-	Now      time.Time
-	// Cluster is the configured name.
-	Cluster string
-	// Language is the configured one.
-	Language string
-	// Watch has one entry per watched namespace; none before the agent has signed in.
-	Watch []watch.NamespaceStatus
-	// SignInError says what keeps the agent from signing in; empty: it has.
-	SignInError string
-	Intake      IntakeStatus
-	Spool       SpoolStatus
-	// Receivers are those of the configuration, in its order, and then, with an empty Type, the queues on disk that have none.
-	Receivers []ReceiverStatus
-	// Recent are the last deliveries, the newest first.
-	Recent []control.Delivery
-	Link   link.Status
-	Budget BudgetStatus
-	Memory MemoryStatus
-	// Config says how the last reading of the configuration ended.
-	Config control.Configuration
-	// NeedsRestart lists, as sentences, what a reload read and could not put to use.
-	NeedsRestart []string
+// Status returns how the agent stands. It may be called from any goroutine, at any time while Run runs. With an error, which says why the
+// spool cannot be read, it returns what is known without it.
+func (a *Agent) Status() (status.Document, error) {
+	d, err := a.gather()
+	d.Judge()
+	return d, err
 }
 
-// IntakeStatus counts what the watch showed, in event versions, since the agent started.
-type IntakeStatus struct {
-	// Seen = Known (taken before) + Old (before startupLookback) + Filtered + Committed.
-	Seen, Known, Old, Filtered, Committed uint64
-	// Critical are those of Committed whose severity is critical.
-	Critical uint64
-	// Folded counts the events that joined an incident in a queue instead of making one, in each queue.
-	Folded uint64
-	// Commits are transactions, Failures those that the disk refused; CommitTimes is how long the commits took, from the begin of
-	// the transaction to its last fsync.
-	Commits, Failures uint64
-	CommitTimes       Durations
-	// Rules are the filter's rules and how often each decided.
-	Rules []filter.Count
-	// BlockedSince is when the spool began to refuse writes, and BlockedBy why; zero: it does not.
-	BlockedSince time.Time
-	BlockedBy    string
-}
-
-// SpoolStatus is the size of the spool in bytes.
-type SpoolStatus struct {
-	// Path of the file.
-	Path            string
-	File, Used, Max int64
-	// Ledger is the number of events in the ledger.
-	Ledger int
-	// Gaps counts, since the spool was made, the absences in which events may have come and gone unseen.
-	Gaps uint64
-	// Compactions counts, since the start, how often the file was written anew because too much of it was empty.
-	Compactions uint64
-	// SyncTimes is how long the commits of events and of acknowledgements wrote and synced; on an SD card that is the fsync.
-	SyncTimes Durations
-}
-
-// ReceiverStatus is the queue of one receiver and what its delivery is doing.
-type ReceiverStatus struct {
-	Name, Type string
-	// Waiting is the number of records in the queue, among them incidents that were told and are remembered until they are
-	// over; Untold counts the observations that were not delivered; Bytes is the size of the records.
-	Waiting int
-	Untold  uint64
-	Bytes   int64
-	// Held are those of Untold whose record is due at NextDue or later.
-	Held    uint64
-	NextDue time.Time
-	// Oldest is when the oldest record arrived; zero: the queue is empty.
-	Oldest time.Time
-	// Dead is the number of dead letters.
-	Dead int
-	// Losses are those since the spool was made, by cause.
-	Losses []spool.Loss
-	// UntoldLosses are those that the receiver has not confirmed yet.
-	UntoldLosses []spool.Loss
-	// Matches are the receiver's match rules and how often each was the first to match.
-	Matches  []filter.Count
-	Delivery DeliveryStatus
-}
-
-// BudgetStatus is what went over the link, in bytes both ways.
-type BudgetStatus struct {
-	Level            budget.Level
-	Used             budget.Usage
-	DayMax, MonthMax int64
-	// Forecast is what the month will have used at its end; 0 while that cannot be said.
-	Forecast int64
-	// Receivers are the accounts of the receivers.
-	Receivers map[string]budget.Usage
-}
-
-// MemoryStatus is the process's memory in bytes, from /proc/self/status; 0 where there is none.
-type MemoryStatus struct {
-	Resident, Anonymous, File, Peak int64
-}
-
-// Status returns what the agent is doing. It may be called at any time while Run runs.
-func (a *Agent) Status() (Status, error) {
+// gather fills a document from the stages.
+func (a *Agent) gather() (status.Document, error) {
 	a.mu.Lock()
-	s := Status{
-		Version:      a.options.Version,
-		Revision:     a.options.Revision,
-		Started:      a.started,
-		Now:          time.Now(),
-		Cluster:      a.current.Cluster,
-		Language:     a.current.Language,
-		SignInError:  a.signInError,
-		Memory:       readMemory("/proc/self/status"),
-		Recent:       a.recent.newest(),
-		Config:       a.reading,
-		NeedsRestart: a.needsRestart,
+	d := status.Document{
+		Agent: status.Agent{
+			Version: a.options.Version, Revision: a.options.Revision, GoVersion: runtime.Version(),
+			Cluster: a.current.Cluster, Language: a.current.Language, Started: a.started, Now: time.Now(),
+		},
+		SignInError: a.signInError,
+		Watch:       []status.Watch{},
+		Spool:       status.Spool{Path: a.config.Spool.Path, Max: a.config.Spool.MaxBytes},
+		Receivers:   []status.Receiver{},
+		Deliveries:  a.recent.newest(),
+		Budget:      budgetStatus(a.budget),
+		Config:      a.reading,
+		Memory:      readMemory("/proc/self/status"),
 	}
+	d.Config.NeedsRestart = a.needsRestart
 	if a.link != nil {
-		s.Link = a.link.Status()
+		l := a.link.Status()
+		d.Link = status.Link{State: l.State.String(), Since: l.Since, Reason: l.Reason, Outages: l.Outages}
+	} else {
+		d.Link.State = "unknown"
 	}
-	s.Budget = BudgetStatus{
-		Level: a.budget.Level(), Used: a.budget.Used(), DayMax: a.budget.Limit(budget.Day), MonthMax: a.budget.Limit(budget.Month),
-		Receivers: a.budget.Receivers(),
-	}
-	s.Budget.Forecast, _ = a.budget.Forecast()
-	parts, deliveries := a.parts, a.deliveries()
 	if a.watcher != nil {
-		s.Watch = a.watcher.Status().Namespaces
+		for _, n := range a.watcher.Status().Namespaces {
+			d.Watch = append(d.Watch, watchStatus(&n))
+		}
 	}
-	s.Spool.Path, s.Spool.Max = a.config.Spool.Path, a.config.Spool.MaxBytes
-	notOpen := a.notOpen
+	parts, deliveries, notOpen := a.parts, a.deliveries(), a.notOpen
 	a.mu.Unlock()
 	if parts == nil {
 		if notOpen != "" {
-			return s, fmt.Errorf("%w: %s", errNotStarted, notOpen)
+			return d, fmt.Errorf("%w: %s", errNotStarted, notOpen)
 		}
-		return s, errNotStarted
+		return d, errNotStarted
 	}
-	s.Intake = parts.intake.stats.status()
-	s.Intake.Rules = parts.intake.rulesHit()
-	s.Spool.File, s.Spool.Used = parts.spool.Size()
-	s.Spool.Compactions = parts.spool.Compactions()
-	s.Spool.SyncTimes = a.syncs.read()
+	d.Intake = parts.intake.stats.status()
+	d.Intake.Rules = hits(parts.intake.rulesHit())
+	d.Spool.BlockedSince, d.Spool.BlockedBy = parts.intake.stats.blocked()
+	d.Spool.File, d.Spool.Used = parts.spool.Size()
+	d.Spool.Compactions = parts.spool.Compactions()
+	syncs := a.syncs.read()
+	d.Spool.Syncs = status.Syncs{Count: syncs.Count(), Mean: syncs.Mean().Seconds(), Max: syncs.Max.Seconds(), Times: durationsStatus(&syncs)}
 	err := parts.spool.View(func(tx *spool.Tx) error {
-		s.Spool.Ledger, s.Spool.Gaps = tx.LedgerLen(), tx.Counter(gapCounter)
-		configured := make(map[string]bool)
-		for _, d := range deliveries {
-			configured[d.name] = true
-			r := queueStatus(tx, d.name)
-			r.split(tx.Queue(d.name), s.Now)
-			r.Type, r.Delivery, r.Matches = d.kind, d.Status(), parts.intake.matchesHit(d.name)
-			s.Receivers = append(s.Receivers, r)
-		}
-		for _, name := range tx.Receivers() {
-			if r := queueStatus(tx, name); !configured[name] && r.Waiting+r.Dead > 0 {
-				s.Receivers = append(s.Receivers, r)
-			}
-		}
+		d.Spool.Ledger, d.Spool.Gaps = tx.LedgerLen(), tx.Counter(gapCounter)
+		d.Receivers = receiverStatus(tx, deliveries, parts.intake, d.Now)
 		return nil
 	})
 	if err != nil {
-		return s, fmt.Errorf("read spool: %w", err)
+		return d, fmt.Errorf("read spool: %w", err)
 	}
-	return s, nil
+	return d, nil
 }
 
-func queueStatus(tx *spool.Tx, name string) ReceiverStatus {
-	q := tx.Queue(name)
-	r := ReceiverStatus{
-		Name: name, Waiting: q.Len(), Untold: q.Untold(), Bytes: q.Bytes(), Dead: q.DeadLen(), Losses: q.TotalLosses(), UntoldLosses: q.UntoldLosses(),
+// receiverStatus returns the configured receivers, and then the queues that have none and hold something.
+func receiverStatus(tx *spool.Tx, deliveries []*delivery, in *intake, now time.Time) []status.Receiver {
+	receivers := make([]status.Receiver, 0, len(deliveries))
+	configured := make(map[string]bool)
+	for _, d := range deliveries {
+		configured[d.name] = true
+		r := status.Receiver{Name: d.name, Type: d.kind, Sending: d.Status().document(), Queue: queueStatus(tx.Queue(d.name)), Matches: hits(in.matchesHit(d.name))}
+		splitDue(&r.Queue, tx.Queue(d.name), now)
+		receivers = append(receivers, r)
+	}
+	for _, name := range tx.Receivers() {
+		if q := queueStatus(tx.Queue(name)); !configured[name] && q.Records+q.Dead > 0 {
+			receivers = append(receivers, status.Receiver{Name: name, Queue: q})
+		}
+	}
+	return receivers
+}
+
+func queueStatus(q *spool.Queue) status.Queue {
+	s := status.Queue{
+		Records: q.Len(), Untold: q.Untold(), Bytes: q.Bytes(), Dead: q.DeadLen(),
+		Losses: lossStatus(q.TotalLosses()), UntoldLosses: lossStatus(q.UntoldLosses()),
 	}
 	if oldest, ok := q.Oldest(); ok {
-		r.Oldest = oldest.Added
+		s.Oldest = oldest.Added
 	}
-	return r
+	return s
 }
 
-// split tells what is due from what is held back. It looks at so many records as the page does, in the order in which they are due: of a
-// longer backlog all counts as due.
-func (r *ReceiverStatus) split(q *spool.Queue, now time.Time) {
+func lossStatus(losses []spool.Loss) (s []status.Loss) {
+	for _, l := range losses {
+		s = append(s, status.Loss{Cause: l.Cause, Incidents: l.Records, Events: l.Events, Times: l.Times, Since: l.Since})
+	}
+	return s
+}
+
+// maxHeld is further ahead than any record is due.
+const maxHeld = 10 * 365 * 24 * time.Hour
+
+// splitDue tells what is due from what is held back. It looks at so many records as the status page does, in the order in which they are due:
+// of a longer backlog all counts as due.
+func splitDue(s *status.Queue, q *spool.Queue, now time.Time) {
 	due, looked := uint64(0), 0
 	for record := range q.Due(now.Add(maxHeld)) {
-		if looked++; looked > maxGlance {
+		if looked++; looked > maxLooked {
 			return
 		}
 		switch {
 		case !record.Due.After(now):
 			due += uint64(record.Untold)
 		case record.Untold > 0:
-			r.NextDue, r.Held = record.Due, r.Untold-min(due, r.Untold)
+			s.NextDue, s.Held = record.Due, s.Untold-min(due, s.Untold)
 			return
 		}
 	}
 }
 
-// maxHeld is further ahead than any record is due.
-const maxHeld = 10 * 365 * 24 * time.Hour
+// document returns what a delivery is doing as a part of the document.
+func (s DeliveryStatus) document() status.Sending {
+	d := status.Sending{
+		State: s.State, Since: s.Since, Next: s.Next, RefusedSince: s.RefusedSince, LastError: s.LastError, FileMissing: s.FileMissing,
+		LastDelivered: s.LastDelivered, AsideCount: s.AsideCount, MuteOnLosses: s.MuteOnLosses, Attempts: s.Attempts, Delivered: s.Delivered,
+	}
+	for i := range s.Aside {
+		d.Aside = append(d.Aside, status.Aside(s.Aside[i]))
+	}
+	return d
+}
 
-func (s *intakeStats) status() IntakeStatus {
-	status := IntakeStatus{
+// status returns the counters as a part of the document.
+func (s *intakeStats) status() status.Intake {
+	commitTimes := s.commitTimes.read()
+	return status.Intake{
 		Seen: s.seen.Load(), Known: s.known.Load(), Old: s.old.Load(), Filtered: s.filtered.Load(),
-		Committed: s.committed.Load(), Critical: s.critical.Load(), Commits: s.commits.Load(), Failures: s.failures.Load(),
-		Folded: s.folded.Load(), CommitTimes: s.commitTimes.read(),
+		Committed: s.committed.Load(), Critical: s.critical.Load(), Folded: s.folded.Load(),
+		Commits: s.commits.Load(), Failures: s.failures.Load(), CommitTimes: durationsStatus(&commitTimes),
 	}
-	if since := s.blockedSince.Load(); since != 0 {
-		status.BlockedSince = time.Unix(0, since)
-		if why := s.blockedBy.Load(); why != nil {
-			status.BlockedBy = *why
-		}
+}
+
+// blocked returns since when the spool refuses writes, and why; the zero time while it does not.
+func (s *intakeStats) blocked() (since time.Time, why string) {
+	at := s.blockedSince.Load()
+	if at == 0 {
+		return time.Time{}, ""
 	}
-	return status
+	if w := s.blockedBy.Load(); w != nil {
+		why = *w
+	}
+	return time.Unix(0, at), why
+}
+
+func durationsStatus(d *Durations) status.Durations {
+	s := status.Durations{Counts: d.Buckets[:], Sum: d.Sum.Seconds()}
+	for _, bound := range durationBounds() {
+		s.Bounds = append(s.Bounds, bound.Seconds())
+	}
+	return s
+}
+
+func watchStatus(n *watch.NamespaceStatus) status.Watch {
+	w := status.Watch{
+		Namespace: n.Namespace, State: string(n.State), Since: n.Since, LastEvent: n.LastEvent, LastList: n.LastList, LastAnswer: n.LastAnswer,
+		WatchCounts: status.WatchCounts{Lists: n.Lists, Watches: n.Watches, Expired: n.Expired, Failures: n.Failures, Skipped: n.Skipped},
+	}
+	if n.Failing != nil {
+		w.FailingSince, w.Failure, w.Unseen = n.Failing.Since, n.Failing.Err.Error(), n.Failing.Unseen
+	}
+	return w
+}
+
+func budgetStatus(b *budget.Budget) *status.Budget {
+	used := b.Used()
+	s := &status.Budget{
+		Level: b.Level().String(), Day: int64(used.Day.Total()), DayMax: b.Limit(budget.Day),
+		Month: int64(used.Month.Total()), MonthMax: b.Limit(budget.Month), Receivers: make(map[string]status.Traffic),
+	}
+	s.Forecast, _ = b.Forecast()
+	for name, usage := range b.Receivers() {
+		s.Receivers[name] = status.Traffic{Received: usage.Month.In, Sent: usage.Month.Out}
+	}
+	return s
+}
+
+// hits returns how often each rule decided.
+func hits(rules []filter.Count) []uint64 {
+	counts := make([]uint64, len(rules))
+	for i, r := range rules {
+		counts[i] = r.Hits
+	}
+	return counts
 }
 
 // readMemory reads the lines of proc(5) status that tell the memory budget.
-func readMemory(path string) (m MemoryStatus) {
+func readMemory(path string) (m status.Memory) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return m
@@ -246,71 +225,4 @@ func readMemory(path string) (m MemoryStatus) {
 		}
 	}
 	return m
-}
-
-// problem is a reason why the agent is not ready. What is the agent's own words, in English and Chinese; why may hold those of a receiver or
-// of the API server.
-type problem struct{ what, zh, why string }
-
-// sentences returns problems as sentences, with the words of others or without.
-func sentences(problems []problem, with bool) []string {
-	var texts []string
-	for _, p := range problems {
-		if with && p.why != "" {
-			p.what += ": " + p.why
-		}
-		texts = append(texts, p.what)
-	}
-	return texts
-}
-
-// reasons returns problems as sentences in the configured language.
-func (s *Status) reasons() []string {
-	problems := s.problems()
-	if s.Language == "zh" {
-		for i := range problems {
-			problems[i].what = problems[i].zh
-		}
-	}
-	return sentences(problems, true)
-}
-
-// Problems lists, as sentences, why the agent is not ready: the watch does not see, the spool cannot be written, a receiver
-// refuses. The link being away is none: that is what the spool is for.
-func (s *Status) Problems() []string { return sentences(s.problems(), true) }
-
-func (s *Status) problems() []problem {
-	var problems []problem
-	add := func(why, what, zh string, args ...any) {
-		problems = append(problems, problem{fmt.Sprintf(what, args...), fmt.Sprintf(zh, args...), why})
-	}
-	stamp := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-	switch {
-	case s.SignInError != "":
-		add(s.SignInError, "cannot sign in to the cluster", "无法登录集群")
-	case len(s.Watch) == 0:
-		add("", "has not signed in to the cluster yet", "尚未登录集群")
-	}
-	for _, n := range s.Watch {
-		where, whereZh := "all namespaces", "所有命名空间"
-		if n.Namespace != "" {
-			where, whereZh = "namespace "+n.Namespace, "命名空间 "+n.Namespace
-		}
-		switch {
-		case n.Failing != nil && n.Failing.Unseen:
-			add(n.Failing.Err.Error(), "no sight of %[1]s since %[3]s", "自 %[3]s 起看不到%[2]s的事件", where, whereZh, stamp(n.Failing.Since))
-		case n.LastAnswer.IsZero():
-			add("", "the API server has not answered yet for %[1]s", "API 服务器尚未就%[2]s作出应答", where, whereZh)
-		}
-	}
-	if !s.Intake.BlockedSince.IsZero() {
-		add("", "%s (since %s)", "%s（自 %s 起）", s.Intake.BlockedBy, stamp(s.Intake.BlockedSince))
-	}
-	for _, r := range s.Receivers {
-		if !r.Delivery.RefusedSince.IsZero() {
-			add(r.Delivery.LastError, "receiver %s refuses every message since %s", "接收方 %s 自 %s 起拒收所有消息", r.Name,
-				stamp(r.Delivery.RefusedSince))
-		}
-	}
-	return problems
 }

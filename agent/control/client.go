@@ -12,6 +12,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/edge-eventer/edge-eventer/agent/status"
 )
 
 // ErrDenied is returned when there is a socket and this user may not ask at it.
@@ -43,8 +45,8 @@ func NewClient(path string) *Client {
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Status asks how the agent stands. It returns ErrNotRunning when there is none.
-func (c *Client) Status(ctx context.Context) (Status, error) {
-	return call[Status](ctx, c, http.MethodGet, "/status", nil)
+func (c *Client) Status(ctx context.Context) (status.Document, error) {
+	return call[status.Document](ctx, c, http.MethodGet, "/status", nil)
 }
 
 // Entries asks for a page of entries.
@@ -60,12 +62,6 @@ func (c *Client) Retry(ctx context.Context, s Selection) (Result, error) {
 // Drop asks to remove entries for good.
 func (c *Client) Drop(ctx context.Context, s Selection) (Result, error) {
 	return call[Result](ctx, c, http.MethodPost, "/drop", s)
-}
-
-// Reload asks to read the configuration again. Its error holds the mistakes of one that is refused.
-func (c *Client) Reload(ctx context.Context) error {
-	_, err := call[struct{}](ctx, c, http.MethodPost, "/reload", struct{}{})
-	return err
 }
 
 // remoteError is an error of the agent. Its text is the agent's own.

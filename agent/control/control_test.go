@@ -12,6 +12,7 @@ import (
 
 	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
+	"github.com/edge-eventer/edge-eventer/agent/status"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
@@ -37,9 +38,10 @@ func serve(t *testing.T) *served {
 	v := &served{spool: s, path: SocketPath(filepath.Join(dir, "spool.db")), again: make(chan string, 100)}
 	desk := &Desk{Spool: s, Again: func(name string) { v.again <- name }}
 	server := &Server{
-		Status: func() (Status, error) { return Status{Version: "v1", Cluster: "shop-1", Ready: true}, nil },
+		Status: func() (status.Document, error) {
+			return status.Document{Agent: status.Agent{Version: "v1", Cluster: "shop-1"}}, nil
+		},
 		Queues: func() (Queues, error) { return desk, nil },
-		Reload: func(context.Context) error { return errors.New("line 3: receivers: at least one is needed") },
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -177,7 +179,7 @@ func TestSocketOfAKilledAgentIsReplaced(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	server := &Server{Status: func() (Status, error) { stop(); return Status{}, nil }}
+	server := &Server{Status: func() (status.Document, error) { stop(); return status.Document{}, nil }}
 	go func() { done <- server.Serve(ctx, path) }()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -291,7 +293,7 @@ func TestDropIsCountedAsALoss(t *testing.T) {
 	}
 	v.view(t, func(tx *spool.Tx) {
 		l := tx.Queue("ops").UntoldLosses()
-		if len(l) != 1 || l[0].Cause != Dropped || l[0].Records != 1 || l[0].Events != 3 {
+		if len(l) != 1 || l[0].Cause != status.Dropped || l[0].Records != 1 || l[0].Events != 3 {
 			t.Errorf("losses are %+v, want 1 record and 3 events dropped", l)
 		}
 	})
@@ -344,13 +346,5 @@ func TestWrongNamesAreTold(t *testing.T) {
 	}
 	if n := len(v.all(t, v.client, "")); n != 2 {
 		t.Errorf("%d entries are left, want 2", n)
-	}
-}
-
-func TestRefusedReloadNamesTheMistake(t *testing.T) {
-	v := serve(t)
-	err := v.client.Reload(t.Context())
-	if err == nil || err.Error() != "line 3: receivers: at least one is needed" {
-		t.Errorf("got %v", err)
 	}
 }

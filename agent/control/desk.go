@@ -11,6 +11,7 @@ import (
 
 	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
+	"github.com/edge-eventer/edge-eventer/agent/status"
 	"github.com/edge-eventer/edge-eventer/notify/record"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
@@ -22,8 +23,6 @@ const (
 	maxStep      = 128
 	// minPrefix is how many characters of an id must be given.
 	minPrefix = 4
-	// Dropped is the cause of the loss that an operator's drop is counted as.
-	Dropped = "dropped"
 )
 
 // Errors that the caller can act on.
@@ -355,7 +354,7 @@ func retry(q *spool.Queue, t target, now time.Time, result *Result) error {
 	return nil
 }
 
-// Drop removes the selected entries for good. What was untold is counted as a loss with the cause Dropped; a dead letter has
+// Drop removes the selected entries for good. What was untold is counted as a loss with the cause status.Dropped; a dead letter has
 // been counted when it was refused. A queue that is dropped whole goes in steps of bounded size.
 func (d *Desk) Drop(ctx context.Context, s Selection) (Result, error) {
 	var sum Result
@@ -407,7 +406,7 @@ func (d *Desk) dropStep(s Selection) (dropped map[string]Result, more bool, err 
 			if r.Events == 0 {
 				continue
 			}
-			if err := tx.Queue(name).Lose(spool.Loss{Cause: Dropped, Records: uint64(r.Records), Events: r.Events, Since: time.Now()}); err != nil {
+			if err := tx.Queue(name).Lose(spool.Loss{Cause: status.Dropped, Records: uint64(r.Records), Events: r.Events, Since: time.Now()}); err != nil {
 				return err
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/server"
+	"github.com/edge-eventer/edge-eventer/agent/status"
 )
 
 // maxBody bounds a request and what a client takes of an error.
@@ -25,11 +26,9 @@ func SocketPath(spoolPath string) string { return spoolPath + ".sock" }
 // Server answers on the socket.
 type Server struct {
 	// Status returns how the agent stands. It is asked from several goroutines.
-	Status func() (Status, error)
-	// Queues returns the desk, or an error while the spool is not open.
+	Status func() (status.Document, error)
+	// Queues returns the queues, or an error while the spool is not open.
 	Queues func() (Queues, error)
-	// Reload reads the configuration again and returns its mistakes as an error. Nil: it cannot be reloaded.
-	Reload func(ctx context.Context) error
 	// Group is a group, by name or number, that may connect too; empty: none.
 	Group string
 }
@@ -84,19 +83,12 @@ func (s *Server) admit(path string) error {
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		status, err := s.Status()
-		reply(w, status, err)
+		d, err := s.Status()
+		reply(w, d, err)
 	})
 	mux.HandleFunc("POST /entries", handle(s, Queues.Entries))
 	mux.HandleFunc("POST /retry", handle(s, Queues.Retry))
 	mux.HandleFunc("POST /drop", handle(s, Queues.Drop))
-	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
-		if s.Reload == nil {
-			reply(w, struct{}{}, errors.New("this agent cannot reload its configuration"))
-			return
-		}
-		reply(w, struct{}{}, s.Reload(r.Context()))
-	})
 	return mux
 }
 

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/edge-eventer/edge-eventer/agent/status"
 )
 
 const (
@@ -34,6 +36,19 @@ type Sample struct {
 type History struct {
 	mu      sync.Mutex
 	samples []Sample
+}
+
+// SampleOf returns what a document says of the pictures.
+func SampleOf(d *status.Document) Sample {
+	s := Sample{At: d.Now, Watch: d.Sight(), Link: d.Link.State, Critical: d.Intake.Critical}
+	s.Warning = d.Intake.Committed - min(d.Intake.Committed, d.Intake.Critical)
+	for i := range d.Receivers {
+		s.Untold += d.Receivers[i].Untold
+	}
+	if d.Budget != nil {
+		s.Bytes = d.Budget.Month
+	}
+	return s
 }
 
 // Add keeps s, and forgets what is older than 24 hours. It is called every Step.

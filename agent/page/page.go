@@ -13,8 +13,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/edge-eventer/edge-eventer/agent/control"
 	"github.com/edge-eventer/edge-eventer/agent/server"
+	"github.com/edge-eventer/edge-eventer/agent/status"
 )
 
 const (
@@ -44,9 +44,8 @@ type Incident struct {
 
 // Page answers with the page at / and with what it shows at /page.json.
 type Page struct {
-	// Report returns how the agent stands, and Now how it stands as a sample.
-	Report func() (control.Status, error)
-	Now    func() Sample
+	// Document returns how the agent stands; with an error, what is known.
+	Document func() (status.Document, error)
 	// Incidents yields incidents in any order until yield returns false. It is bounded by its caller's maker.
 	Incidents func(yield func(Incident) bool) error
 	History   *History
@@ -58,10 +57,10 @@ type Page struct {
 
 // document is what the page fetches.
 type document struct {
-	Status    control.Status `json:"status"`
-	Error     string         `json:"error,omitempty"`
-	Samples   []Sample       `json:"samples"`
-	Incidents []Incident     `json:"incidents"`
+	Status    status.Document `json:"status"`
+	Error     string          `json:"error,omitempty"`
+	Samples   []Sample        `json:"samples"`
+	Incidents []Incident      `json:"incidents"`
 }
 
 // Register adds the page to mux.
@@ -103,11 +102,12 @@ func hashOf(text, begin, end string) string {
 }
 
 func (p *Page) document() document {
-	d := document{Samples: append(p.History.Samples(), p.Now())}
+	var d document
 	var err error
-	if d.Status, err = p.Report(); err == nil {
+	if d.Status, err = p.Document(); err == nil {
 		d.Incidents, err = p.current()
 	}
+	d.Samples = append(p.History.Samples(), SampleOf(&d.Status))
 	if err != nil {
 		d.Error = err.Error()
 		d.Status.Fail(err)

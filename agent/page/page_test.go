@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-eventer/edge-eventer/agent/control"
+	"github.com/edge-eventer/edge-eventer/agent/status"
 )
 
 func newPage(incidents ...Incident) *Page {
@@ -20,20 +20,21 @@ func newPage(incidents ...Incident) *Page {
 		h.Add(Sample{At: now.Add(time.Duration(i-maxSamples) * Step), Warning: uint64(i * 3), Critical: uint64(i / 9), Watch: "up", Link: "up"})
 	}
 	return &Page{
-		Report: func() (control.Status, error) {
-			s := control.Status{
-				Receivers: []control.Receiver{{Name: "ops", Type: "feishu", State: "backoff", LastError: "HTTP status 503"}},
-				Watch:     []control.Watch{{State: "watching"}},
-				Cluster:   "shop-1", Version: "v1", Now: now, Started: now, Ready: true,
-				Budget: &control.Budget{Day: 300 << 10, DayMax: 1 << 20},
-				Deliveries: []control.Delivery{{
+		Document: func() (status.Document, error) {
+			d := status.Document{
+				Agent:     status.Agent{Cluster: "shop-1", Version: "v1", Now: now, Started: now},
+				Link:      status.Link{State: "up"},
+				Watch:     []status.Watch{{State: "watching", LastAnswer: now}},
+				Intake:    status.Intake{Committed: 1000},
+				Receivers: []status.Receiver{{Name: "ops", Type: "feishu", Sending: status.Sending{State: "backoff", LastError: "HTTP status 503"}}},
+				Budget:    &status.Budget{Day: 300 << 10, DayMax: 1 << 20},
+				Deliveries: []status.Delivery{{
 					At: now, First: now.Add(-2 * time.Minute), Receiver: "ops", Incidents: 2, Events: 1, Outcome: "retry", Attempts: 3,
 				}},
 			}
-			s.Judge(nil)
-			return s, nil
+			d.Judge()
+			return d, nil
 		},
-		Now: func() Sample { return Sample{At: time.Now(), Warning: 1000, Watch: "up", Link: "down"} },
 		Incidents: func(yield func(Incident) bool) error {
 			for _, in := range incidents {
 				if !yield(in) {
@@ -158,7 +159,7 @@ func TestIncidentsAreNotReadForEachBrowser(t *testing.T) {
 
 func TestTroubleIsShown(t *testing.T) {
 	p := newPage()
-	p.Report = func() (control.Status, error) { return control.Status{}, errors.New("the spool is not open yet") }
+	p.Document = func() (status.Document, error) { return status.Document{}, errors.New("the spool is not open yet") }
 	if _, body := get(t, p, "GET", "/page.json"); !strings.Contains(body, `"error":"the spool is not open yet"`) {
 		t.Errorf("it shows %.300s", body)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent/control"
 	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
+	"github.com/edge-eventer/edge-eventer/agent/status"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
@@ -198,55 +199,56 @@ func TestStatusSaysThatNoAgentRuns(t *testing.T) {
 
 func TestStatusAnswersInItsFirstLines(t *testing.T) {
 	now := time.Now()
-	base := control.Status{
-		Version: "v1", Cluster: "shop-1", Now: now, Started: now.Add(-26 * time.Hour), Ready: true, Link: "up",
-		Watch: []control.Watch{{State: "watching", LastEvent: now.Add(-3 * time.Minute)}},
-		Receivers: []control.Receiver{
-			{Name: "ops", Type: "feishu", State: "idle", LastDelivered: now.Add(-time.Hour)},
-			{Name: "a-receiver-with-a-very-long-name", Type: "webhook", State: "idle"},
+	base := status.Document{
+		Agent: status.Agent{Version: "v1", Cluster: "shop-1", Now: now, Started: now.Add(-26 * time.Hour)}, Link: status.Link{State: "up"},
+		Watch: []status.Watch{{State: "watching", LastEvent: now.Add(-3 * time.Minute), LastAnswer: now}},
+		Receivers: []status.Receiver{
+			{Name: "ops", Type: "feishu", Sending: status.Sending{State: "idle", LastDelivered: now.Add(-time.Hour)}},
+			{Name: "a-receiver-with-a-very-long-name", Type: "webhook", Sending: status.Sending{State: "idle"}},
 		},
 	}
 	for _, c := range []struct {
 		name  string
-		stage func(*control.Status)
+		stage func(*status.Document)
 		first string
 		then  string
 	}{
-		{"sound", func(*control.Status) {}, "WORKING  shop-1", ""},
-		{"link away", func(s *control.Status) {
+		{"sound", func(*status.Document) {}, "WORKING  shop-1", ""},
+		{"link away", func(s *status.Document) {
 			s.Receivers[0].State, s.Receivers[0].LastError, s.Receivers[0].Next = "backoff", "cannot be reached: connection refused", now.Add(time.Minute)
-			s.Receivers[0].Untold, s.Link = 12, "down"
+			s.Receivers[0].Untold, s.Link.State = 12, "down"
 		}, "WORKING, link away  shop-1: 12 events wait on disk", "ops: cannot be reached"},
-		{"receiver away", func(s *control.Status) {
+		{"receiver away", func(s *status.Document) {
 			s.Receivers[0].State, s.Receivers[0].LastError, s.Receivers[0].Next = "backoff", "not available (HTTP status 503)", now.Add(time.Minute)
 			s.Receivers[0].Untold = 12
 		}, "WORKING, 1 of 2 receivers not delivering: ops  shop-1: 12 events wait on disk", "ops: not available"},
-		{"one of many away, and repeats held back", func(s *control.Status) {
+		{"one of many away, and repeats held back", func(s *status.Document) {
 			s.Receivers[0].State, s.Receivers[0].LastError, s.Receivers[0].Next = "backoff", "not available (HTTP status 503)", now.Add(time.Minute)
 			s.Receivers[0].Untold = 69
 			s.Receivers[1].Untold, s.Receivers[1].Held, s.Receivers[1].NextDue = 176, 176, now.Add(200*time.Second)
 		}, "WORKING, 1 of 2 receivers not delivering: ops  shop-1", "245 events wait: 69 due, 176 held back, the next in 3m20s"},
-		{"in Chinese", func(s *control.Status) {
+		{"in Chinese", func(s *status.Document) {
 			s.Language = "zh"
 			s.Receivers[0].State, s.Receivers[0].LastError, s.Receivers[0].Next = "backoff", "not available (HTTP status 503)", now.Add(time.Minute)
 			s.Receivers[0].Untold = 12
 		}, "正常，2 个接收方中有 1 个无法投递：ops  shop-1: 磁盘上有 12 个事件等待投递", "1m00s 后再试"},
-		{"budget used up", func(s *control.Status) {
-			s.Budget = &control.Budget{Level: "critical-only", Day: 2 << 20, DayMax: 1 << 20}
-			s.Receivers[0].Untold, s.Notes = 3, []string{"the link's budget is used up: only critical incidents are sent"}
+		{"budget used up", func(s *status.Document) {
+			s.Budget = &status.Budget{Level: "critical-only", Day: 2 << 20, DayMax: 1 << 20}
+			s.Receivers[0].Untold = 3
 		}, "WORKING, budget used up  shop-1: 3 events wait on disk", "the link's budget is used up"},
-		{"bot removed", func(s *control.Status) {
-			s.Ready, s.Problems = false, []string{"receiver ops refuses every message since today: the bot was removed from the group (code 19001)"}
-			s.Receivers[0].RefusedSince = now
+		{"bot removed", func(s *status.Document) {
+			s.Receivers[0].RefusedSince, s.Receivers[0].LastError = now, "the bot was removed from the group (code 19001)"
 		}, "NOT WORKING  shop-1", "receiver ops refuses every message"},
-		{"API server away", func(s *control.Status) {
-			s.Ready, s.Problems = false, []string{"no sight of all namespaces since today: " + strings.Repeat("connection refused ", 40)}
+		{"API server away", func(s *status.Document) {
+			failure := strings.Repeat("connection refused ", 40)
+			s.Watch = []status.Watch{{FailingSince: now, Unseen: true, Failure: failure}}
 		}, "NOT WORKING  shop-1", "no sight of all namespaces"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := base
-			s.Receivers = append([]control.Receiver(nil), base.Receivers...)
+			s.Receivers = append([]status.Receiver(nil), base.Receivers...)
 			c.stage(&s)
+			s.Judge()
 			var p painter
 			text := p.status(&s)
 			lines := strings.Split(text, "\n")
@@ -268,17 +270,22 @@ func TestStatusAnswersInItsFirstLines(t *testing.T) {
 // TestStatusSaysWhatToDo: a stranger has the fault, what it means for events and the next step on one screen.
 func TestStatusSaysWhatToDo(t *testing.T) {
 	now := time.Now()
-	s := control.Status{
-		Cluster: "shop-1", Now: now, Started: now.Add(-time.Hour), Link: "down", LinkReason: "no default route",
-		Problems:  []string{"no sight of all namespaces: connection refused", "the disk of the spool is full", "receiver ops refuses every message"},
-		Watch:     []control.Watch{{FailingSince: now.Add(-time.Minute), Failure: "connection refused"}},
-		Spool:     control.Spool{Path: "/var/lib/edge-eventer/spool.db", BlockedSince: now.Add(-time.Minute), Syncs: 3, SyncMean: 0.012, SyncMax: 2.5},
-		Receivers: []control.Receiver{{Name: "ops", Type: "feishu", State: "refused", RefusedSince: now.Add(-time.Hour), Untold: 7}},
-		Deliveries: []control.Delivery{
+	s := status.Document{
+		Agent: status.Agent{Cluster: "shop-1", Now: now, Started: now.Add(-time.Hour)}, Link: status.Link{State: "down", Reason: "no default route"},
+		Watch: []status.Watch{{FailingSince: now.Add(-time.Minute), Unseen: true, Failure: "connection refused"}},
+		Spool: status.Spool{
+			Path: "/var/lib/edge-eventer/spool.db", BlockedSince: now.Add(-time.Minute), BlockedBy: "the disk of the spool is full",
+			Syncs: status.Syncs{Count: 3, Mean: 0.012, Max: 2.5},
+		},
+		Receivers: []status.Receiver{{
+			Name: "ops", Type: "feishu", Sending: status.Sending{State: "refused", RefusedSince: now.Add(-time.Hour)}, Queue: status.Queue{Untold: 7},
+		}},
+		Deliveries: []status.Delivery{
 			{At: now.Add(-5 * time.Second), First: now.Add(-time.Hour), Receiver: "ops", Incidents: 20, Events: 91, Outcome: "bad_target", Attempts: 12},
 			{At: now.Add(-2 * time.Hour), Receiver: "ops", Incidents: 1, Events: 1, Outcome: "ok", Digest: true, Attempts: 1},
 		},
 	}
+	s.Judge()
 	var p painter
 	text := strings.Join(strings.Fields(p.status(&s)), " ")
 	for _, want := range []string{

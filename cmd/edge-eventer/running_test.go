@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/edge-eventer/edge-eventer/agent/control"
+	"github.com/edge-eventer/edge-eventer/agent/status"
 )
 
 // beside is an agent that runs as a process, and the commands that an operator gives beside it.
@@ -55,10 +56,10 @@ func (b *beside) command(in string, args ...string) (out, errOut string, code in
 	return o.String(), e.String(), exitOK
 }
 
-func (b *beside) status() control.Status {
+func (b *beside) status() status.Document {
 	b.t.Helper()
 	out, errOut, code := b.command("", "status", "-o", "json")
-	var s control.Status
+	var s status.Document
 	if err := json.Unmarshal([]byte(out), &s); err != nil || code != exitOK {
 		b.t.Fatalf("status: exit code %d, %v\n%s%s", code, err, out, errOut)
 	}

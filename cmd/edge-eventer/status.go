@@ -22,6 +22,7 @@ import (
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/control"
+	"github.com/edge-eventer/edge-eventer/agent/status"
 )
 
 const (
@@ -78,7 +79,7 @@ func showStatus(path, format *string, watch *bool, s streams) int {
 	}
 	redraws := *watch && *format == "text" && controllable(s.out)
 	for {
-		status, err := client.Status(ctx)
+		document, err := client.Status(ctx)
 		if ctx.Err() != nil {
 			return exitOK
 		}
@@ -98,12 +99,12 @@ func showStatus(path, format *string, watch *bool, s streams) int {
 				return exitFailed
 			}
 		case *format == "json":
-			if err := json.NewEncoder(s.out).Encode(status); err != nil {
+			if err := json.NewEncoder(s.out).Encode(document); err != nil {
 				fmt.Fprintln(s.err, "edge-eventer status:", err)
 				return exitFailed
 			}
 		default:
-			fmt.Fprint(s.out, p.status(&status))
+			fmt.Fprint(s.out, p.status(&document))
 		}
 		if !*watch {
 			return exitOK
@@ -245,13 +246,9 @@ func (p *painter) unknown(err error) string {
 }
 
 // status answers first whether it works, and if not, why.
-func (p *painter) status(s *control.Status) string {
+func (p *painter) status(s *status.Document) string {
 	p.b.Reset()
-	if s.Verdict.Level == "" {
-		// An agent from before an upgrade answers without one.
-		s.Judge(s.Problems)
-	}
-	colour := map[string]string{control.Working: green, control.Degraded: yellow}[s.Verdict.Level]
+	colour := map[string]string{status.Working: green, status.Degraded: yellow}[s.Verdict.Level]
 	if colour == "" {
 		colour = red
 	}
@@ -279,12 +276,12 @@ func (p *painter) status(s *control.Status) string {
 	}
 	p.line("", "events    %d committed, %d filtered, %d already known, %d too old", s.Intake.Committed, s.Intake.Filtered, s.Intake.Known, s.Intake.Old)
 	p.line("", "spool     %s of %s used, file %s%s", size(s.Spool.Used), size(s.Spool.Max), size(s.Spool.File), fsync(&s.Spool))
-	link := s.Link
-	if !s.LinkSince.IsZero() {
-		link += " for " + ago(s.Now.Sub(s.LinkSince))
+	link := s.Link.State
+	if !s.Link.Since.IsZero() {
+		link += " for " + ago(s.Now.Sub(s.Link.Since))
 	}
-	if s.LinkReason != "" {
-		link += ", " + clean(s.LinkReason)
+	if s.Link.Reason != "" {
+		link += ", " + clean(s.Link.Reason)
 	}
 	p.line("", "link      %s", link)
 	if b := s.Budget; b != nil && b.DayMax+b.MonthMax > 0 {
@@ -308,7 +305,7 @@ func (p *painter) status(s *control.Status) string {
 }
 
 // delivery is one line of the last deliveries.
-func (p *painter) delivery(s *control.Status, d *control.Delivery) {
+func (p *painter) delivery(s *status.Document, d *status.Delivery) {
 	result, colour := d.Outcome, ""
 	switch d.Outcome {
 	case "ok":
@@ -330,14 +327,14 @@ func (p *painter) delivery(s *control.Status, d *control.Delivery) {
 }
 
 // fsync adds how long commits take to reach the disk, which tells of an SD card that becomes slow.
-func fsync(s *control.Spool) string {
-	if s.Syncs == 0 {
+func fsync(s *status.Spool) string {
+	if s.Count == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", fsync %.0f ms, max %.0f ms", s.SyncMean*1000, s.SyncMax*1000)
+	return fmt.Sprintf(", fsync %.0f ms, max %.0f ms", s.Mean*1000, s.Syncs.Max*1000)
 }
 
-func (p *painter) watch(s *control.Status, w control.Watch) {
+func (p *painter) watch(s *status.Document, w status.Watch) {
 	where := "all namespaces"
 	if w.Namespace != "" {
 		where = w.Namespace
@@ -356,7 +353,7 @@ func (p *painter) watch(s *control.Status, w control.Watch) {
 	p.line("", "watch     %s: %s, %s", where, w.State, last)
 }
 
-func (p *painter) receiver(s *control.Status, r *control.Receiver) {
+func (p *painter) receiver(s *status.Document, r *status.Receiver) {
 	state, colour := r.State, ""
 	switch {
 	case r.Type == "":
@@ -441,7 +438,7 @@ func clean(text string) string {
 }
 
 // ago shortens a duration to its two largest units.
-func ago(d time.Duration) string { return control.Span(d) }
+func ago(d time.Duration) string { return status.Span(d) }
 
 // of adds the budget where there is one.
 func of(most int64) string {
@@ -452,7 +449,7 @@ func of(most int64) string {
 }
 
 // forecast adds what the month will have used, where that can be said.
-func forecast(b *control.Budget) string {
+func forecast(b *status.Budget) string {
 	if b.Forecast == 0 {
 		return ""
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/control"
+	"github.com/edge-eventer/edge-eventer/agent/status"
 	"github.com/edge-eventer/edge-eventer/scripts/bench/stage"
 )
 
@@ -84,7 +85,7 @@ func (k *keeper) attend(a *stage.Agent, expected <-chan struct{}) {
 			k.measure(a)
 			k.lookForDamage()
 			if status := k.sample(); status != nil {
-				links = status.LinkChanges
+				links = status.Outages
 				if !answered {
 					k.mu.Lock()
 					leap := k.ahead - k.aheadThen
@@ -174,22 +175,22 @@ func (k *keeper) measure(a *stage.Agent) {
 }
 
 // sample asks the agent how its spool stands. One that starts or ends does not answer.
-func (k *keeper) sample() *control.Status {
+func (k *keeper) sample() *status.Document {
 	ctx, cancel := context.WithTimeout(k.stage.Context(), 5*time.Second)
 	defer cancel()
-	status, err := k.control.Status(ctx)
+	d, err := k.control.Status(ctx)
 	if err != nil {
 		return nil
 	}
 	counted := make(map[string]map[string]loss)
-	for _, r := range status.Receivers {
+	for _, r := range d.Receivers {
 		counted[r.Name] = make(map[string]loss)
 		for _, l := range r.Losses {
 			counted[r.Name][l.Cause] = loss{l.Incidents, l.Events}
 		}
 	}
-	k.book.sampled(status.Spool.Used, counted)
-	return &status
+	k.book.sampled(d.Spool.Used, counted)
+	return &d
 }
 
 // deaf is for how long an agent may not answer a probe: a kubelet would end it.

@@ -1,4 +1,4 @@
-package agent
+package status
 
 import (
 	"encoding/json"
@@ -8,23 +8,16 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
-	"github.com/edge-eventer/edge-eventer/agent/filter"
-	"github.com/edge-eventer/edge-eventer/agent/watch"
-	"github.com/edge-eventer/edge-eventer/spool"
 )
 
-// everything is a status that shows every metric.
-func everything() *Status {
-	return &Status{
-		Version: "v1", Started: time.Now(), Now: time.Now(), Cluster: "shop-1",
-		Watch:  []watch.NamespaceStatus{{}},
-		Intake: IntakeStatus{Rules: []filter.Count{{}}},
-		Receivers: []ReceiverStatus{{
-			Name: "ops", Type: "feishu", Losses: []spool.Loss{{Cause: spool.Evicted, Events: 1}}, Matches: []filter.Count{{}},
-		}},
-		Budget: BudgetStatus{Receivers: map[string]budget.Usage{"ops": {}, "": {}}},
+// everything is a document that shows every metric.
+func everything() *Document {
+	return &Document{
+		Agent:     Agent{Version: "v1", Started: time.Now(), Now: time.Now(), Cluster: "shop-1"},
+		Watch:     []Watch{{}},
+		Intake:    Intake{Rules: []uint64{0}, CommitTimes: Durations{Bounds: []float64{0.001, 10}, Counts: []uint64{0, 0, 0}}},
+		Receivers: []Receiver{{Name: "ops", Type: "feishu", Queue: Queue{Losses: []Loss{{Cause: "evicted", Events: 1}}}, Matches: []uint64{0}}},
+		Budget:    &Budget{Receivers: map[string]Traffic{"ops": {}, "": {}}},
 	}
 }
 
@@ -39,7 +32,7 @@ func TestDashboardAlertsAndDocumentationNameOnlyMetricsThatExist(t *testing.T) {
 	}
 	metric := regexp.MustCompile(`\b(?:edge_eventer|process)_[a-z0-9_]+`)
 	least := map[string]int{
-		"../manifests/grafana/edge-eventer.json": 20, "../manifests/alerts/edge-eventer.yaml": 14, "../manifests/OPERATING.md": 25, "../manifests/OPERATING.zh-CN.md": 25,
+		"../../manifests/grafana/edge-eventer.json": 20, "../../manifests/alerts/edge-eventer.yaml": 14, "../../manifests/OPERATING.md": 25, "../../manifests/OPERATING.zh-CN.md": 25,
 	}
 	for path, least := range least {
 		data, err := os.ReadFile(path)
@@ -56,7 +49,7 @@ func TestDashboardAlertsAndDocumentationNameOnlyMetricsThatExist(t *testing.T) {
 			}
 		}
 	}
-	data, err := os.ReadFile("../manifests/grafana/edge-eventer.json")
+	data, err := os.ReadFile("../../manifests/grafana/edge-eventer.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +62,7 @@ func TestDashboardAlertsAndDocumentationNameOnlyMetricsThatExist(t *testing.T) {
 func TestAlertRulesAndMetricsAreValid(t *testing.T) {
 	promtool := func(in string, args ...string) {
 		t.Helper()
-		command := exec.CommandContext(t.Context(), "../scripts/tool", append([]string{"promtool"}, args...)...)
+		command := exec.CommandContext(t.Context(), "../../scripts/tool", append([]string{"promtool"}, args...)...)
 		command.Stdin = strings.NewReader(in)
 		// promtool writes what it objects to to its standard error; of rules that it takes it says how many they are.
 		var out, complaints strings.Builder
@@ -78,6 +71,6 @@ func TestAlertRulesAndMetricsAreValid(t *testing.T) {
 			t.Errorf("promtool %s: %v\n%s%s", strings.Join(args, " "), err, &out, &complaints)
 		}
 	}
-	promtool("", "check", "rules", "../manifests/alerts/edge-eventer.yaml")
+	promtool("", "check", "rules", "../../manifests/alerts/edge-eventer.yaml")
 	promtool(metricsOf(t, everything()), "check", "metrics")
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
-// glancing is an agent that does not run, on a spool with n incidents of usual size for ops.
-func glancing(tb testing.TB, n int) *Agent {
+// looking is an agent that does not run, on a spool with n incidents of usual size for ops.
+func looking(tb testing.TB, n int) *Agent {
 	tb.Helper()
 	s, err := spool.Open(spool.Options{Path: filepath.Join(tb.TempDir(), "spool.db")})
 	if err != nil {
@@ -43,20 +43,20 @@ func glancing(tb testing.TB, n int) *Agent {
 	return &Agent{current: c, parts: &parts{spool: s}}
 }
 
-func TestGlanceReadsNoMoreThanItsBound(t *testing.T) {
-	a := glancing(t, maxGlance+200)
+func TestStatusPageReadsNoMoreThanItsBound(t *testing.T) {
+	a := looking(t, maxLooked+200)
 	n := 0
 	if err := a.eachIncident(func(page.Incident) bool { n++; return true }); err != nil {
 		t.Fatal(err)
 	}
-	if n != maxGlance {
-		t.Errorf("%d incidents were read, want %d", n, maxGlance)
+	if n != maxLooked {
+		t.Errorf("%d incidents were read, want %d", n, maxLooked)
 	}
 }
 
-// BenchmarkGlance is the figure at maxGlance.
-func BenchmarkGlance(b *testing.B) {
-	a := glancing(b, maxGlance)
+// BenchmarkStatusPage is the figure at maxLooked.
+func BenchmarkStatusPage(b *testing.B) {
+	a := looking(b, maxLooked)
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := a.eachIncident(func(in page.Incident) bool { return in.Occurrences > 0 }); err != nil {
