@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
+	"github.com/edge-eventer/edge-eventer/cmd/edge-eventer/configure"
 )
 
 // TestInitWritesAConfigurationThatWorks answers its questions and gives it flags, under a umask that would make files useless or public.
@@ -88,7 +89,7 @@ func TestInitWritesNothingThatIsWrong(t *testing.T) {
 
 // TestInitKnowsEachTypeThatItOffers makes a configuration of each.
 func TestInitKnowsEachTypeThatItOffers(t *testing.T) {
-	for _, kind := range firstReceivers() {
+	for _, kind := range configure.FirstReceivers() {
 		path := filepath.Join(t.TempDir(), "config.yaml")
 		args := []string{"init", "--config", path, "--type", kind, "--language", "zh"}
 		switch kind {

@@ -14,6 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/edge-eventer/edge-eventer/cmd/edge-eventer/cli"
 )
 
 var update = flag.Bool("update", false, "write the man page and the completions anew")
@@ -146,7 +148,7 @@ func same(t *testing.T, path, made string) {
 }
 
 func TestManPageIsThatOfTheCommands(t *testing.T) {
-	root := newCommand(streams{})
+	root := newCommand(new(cli.Process))
 	root.InitDefaultHelpCmd()
 	page := manual(root)
 	same(t, manPage, page)
@@ -164,7 +166,7 @@ func TestManPageIsThatOfTheCommands(t *testing.T) {
 
 // TestHelpSaysWhatEachCommandTakes asks each command for its help, which goes to standard output.
 func TestHelpSaysWhatEachCommandTakes(t *testing.T) {
-	leaves(newCommand(streams{}), func(c *cobra.Command) {
+	leaves(newCommand(new(cli.Process)), func(c *cobra.Command) {
 		words := strings.Fields(c.CommandPath())[1:]
 		var out, said bytes.Buffer
 		if code := run(append(words, "--help"), strings.NewReader(""), &out, &said); code != exitOK || said.Len() > 0 {

@@ -13,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/edge-eventer/edge-eventer/cmd/edge-eventer/cli"
 )
 
 // terminal is a pseudo-terminal with a program on it.
@@ -146,7 +148,7 @@ func TestWatchRedrawsOnATerminal(t *testing.T) {
 				t.Errorf("it does not say why:\n%s", screen)
 			}
 			for line := range strings.Lines(escapes.ReplaceAllString(screen, "")) {
-				if n := utf8.RuneCountInString(strings.TrimRight(line, "\r\n")); n > width {
+				if n := utf8.RuneCountInString(strings.TrimRight(line, "\r\n")); n > cli.Columns {
 					t.Errorf("a line has %d columns: %s", n, line)
 				}
 			}

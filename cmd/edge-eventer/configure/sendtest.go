@@ -1,4 +1,4 @@
-package main
+package configure
 
 import (
 	"context"
@@ -9,61 +9,64 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
+	"github.com/edge-eventer/edge-eventer/cmd/edge-eventer/cli"
 	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/notify/untrusted"
 )
 
-func sendTestCommand(s streams) *cobra.Command {
+// SendTest is the command that sends a sample.
+func SendTest(proc *cli.Process) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "send-test",
 		Short: "send a sample, print what the receiver answered",
 		Long: `Sends one sample alert to each receiver and prints what it answered, and what the agent would do after such an answer. Exit status 1: a receiver
 did not confirm it.`,
 		Example: `  edge-eventer send-test --receiver ops`,
-		Args:    takes(0, 0, ""),
+		Args:    cli.Takes(0, 0, ""),
 	}
-	path := configFlag(command, "")
-	name := receiverFlag(command, "only this receiver, `NAME`; default: all", path)
-	command.RunE = func(*cobra.Command, []string) error { return ended(sendTest(*path, *name, s)) }
+	path := cli.ConfigFlag(command, "")
+	name := cli.ReceiverFlag(command, "only this receiver, `NAME`; default: all", path)
+	command.RunE = func(*cobra.Command, []string) error { return sendTest(*path, *name, proc) }
 	return command
 }
 
-func sendTest(path, name string, s streams) int {
-	c, code := loadConfig(path, s)
-	if c == nil {
-		return code
+func sendTest(path, name string, proc *cli.Process) error {
+	c, err := cli.Load(path, proc)
+	if err != nil {
+		return err
 	}
-	found := false
+	found, failed := false, error(nil)
 	for i := range c.Receivers {
 		r := &c.Receivers[i]
 		if name != "" && r.Name != name {
 			continue
 		}
 		found = true
-		if err := sendSample(context.Background(), c, r, s); err != nil {
-			fmt.Fprintf(s.out, "%s (%s): NOT DELIVERED: %s\n", r.Name, r.Type, verdict(err))
-			code = exitFailed
+		if err := sendSample(context.Background(), c, r, proc); err != nil {
+			fmt.Fprintf(proc.Out, "%s (%s): NOT DELIVERED: %s\n", r.Name, r.Type, verdict(err))
+			failed = cli.ErrFailed
 			continue
 		}
-		fmt.Fprintf(s.out, "%s (%s): delivered, the receiver confirmed it\n", r.Name, r.Type)
+		fmt.Fprintf(proc.Out, "%s (%s): delivered, the receiver confirmed it\n", r.Name, r.Type)
 	}
 	if !found {
-		return noReceiver(c, name, s)
+		return noReceiver(c, name, proc)
 	}
-	return code
+	return failed
 }
 
-func noReceiver(c *config.Config, name string, s streams) int {
-	fmt.Fprintf(s.err, "edge-eventer: there is no receiver %q; the configuration has:", name)
+func noReceiver(c *config.Config, name string, proc *cli.Process) error {
+	fmt.Fprintf(proc.Err, "edge-eventer: there is no receiver %q; the configuration has:", name)
 	for _, r := range c.Receivers {
-		fmt.Fprintf(s.err, " %s", r.Name)
+		fmt.Fprintf(proc.Err, " %s", r.Name)
 	}
-	fmt.Fprintln(s.err)
-	return exitUsage
+	fmt.Fprintln(proc.Err)
+	return cli.ErrRefused
 }
 
-func sendSample(ctx context.Context, c *config.Config, r *config.Receiver, s streams) error {
+func sendSample(ctx context.Context, c *config.Config, r *config.Receiver, proc *cli.Process) error {
 	common := r.Common(c)
-	common.Version, common.Output = version, s.out
+	common.Version, common.Output = proc.Version, proc.Out
 	receiver, err := r.New(common)
 	if err != nil {
 		return err
@@ -95,7 +98,7 @@ func verdict(err error) string {
 	}
 	text := failure.Error() + "; " + then
 	if len(failure.Answer) > 0 {
-		text += "\n  it answered: " + cut(clean(string(failure.Answer)), 400)
+		text += "\n  it answered: " + untrusted.Prepared(string(failure.Answer), 400, untrusted.Runes, untrusted.CleanLine)
 	}
 	return text
 }

@@ -1,4 +1,5 @@
-package main
+// Package configure is the commands around a configuration: write a first one, say what is wrong with one, and try its receivers.
+package configure
 
 import (
 	"bufio"
@@ -14,19 +15,20 @@ import (
 	"golang.org/x/term"
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
+	"github.com/edge-eventer/edge-eventer/cmd/edge-eventer/cli"
 )
 
 // credentials is where systemd hands the unit of the packages the files of /etc/edge-eventer/secrets.
 const credentials = "/run/credentials/edge-eventer.service/secret_"
 
-// firstReceivers are the types that init writes a receiver of: those that need one address, or a token and a chat.
-func firstReceivers() []string {
+// FirstReceivers are the types that init writes a receiver of: those that need one address, or a token and a chat.
+func FirstReceivers() []string {
 	return []string{"feishu", "dingtalk", "wecom", "slack", "telegram", "worktile", "webhook", "alertmanager", "stdout"}
 }
 
 // firstConfig is what a first configuration is made of.
 type firstConfig struct {
-	streams
+	*cli.Process
 
 	path, kind, name, secret, chat, cluster, language string
 	sendTest                                          bool
@@ -34,8 +36,9 @@ type firstConfig struct {
 	input *bufio.Reader
 }
 
-func initCommand(s streams) *cobra.Command {
-	c := &firstConfig{streams: s, input: bufio.NewReader(s.in)}
+// Init is the command that writes a first configuration.
+func Init(proc *cli.Process) *cobra.Command {
+	c := &firstConfig{Process: proc, input: bufio.NewReader(proc.In)}
 	command := &cobra.Command{
 		Use:   "init",
 		Short: "write a first configuration and its secret file",
@@ -44,18 +47,18 @@ both, and offers to send a test. It asks for what no flag says, and replaces no 
 for a moment: - reads it from standard input.`,
 		Example: `  sudo edge-eventer init
   echo "$FEISHU_URL" | sudo edge-eventer init --type feishu --url - --cluster shop-17 --language zh --send-test`,
-		Args: takes(0, 0, ""),
+		Args: cli.Takes(0, 0, ""),
 	}
-	path := configFlag(command, " to write")
+	path := cli.ConfigFlag(command, " to write")
 	flags := command.Flags()
-	flags.StringVar(&c.kind, "type", "", "`TYPE` of the receiver: "+strings.Join(firstReceivers(), ", "))
-	complete(command, "type", firstReceivers())
+	flags.StringVar(&c.kind, "type", "", "`TYPE` of the receiver: "+strings.Join(FirstReceivers(), ", "))
+	cli.Complete(command, "type", FirstReceivers())
 	flags.StringVar(&c.name, "receiver", "ops", "`NAME` of the receiver")
 	flags.StringVar(&c.secret, "url", "", "`ADDRESS` of the receiver, of telegram the bot's token; - for standard input")
 	flags.StringVar(&c.chat, "chat-id", "", "`ID` of the chat, of telegram only")
 	flags.StringVar(&c.cluster, "cluster", "", "`NAME` that every message shows; default: the host name")
 	flags.StringVar(&c.language, "language", "en", "`LANGUAGE` of messages and status: en or zh")
-	complete(command, "language", []string{"en", "zh"})
+	cli.Complete(command, "language", []string{"en", "zh"})
 	flags.BoolVar(&c.sendTest, "send-test", false, "send a test without asking")
 	command.RunE = func(*cobra.Command, []string) error {
 		c.path = *path
@@ -74,7 +77,7 @@ func (c *firstConfig) run() error {
 	// What would be wrong in the file is said before anything is written. The address stands in the text for that.
 	_, notes, err := config.Examine([]byte(c.text(c.inline())))
 	for _, note := range notes {
-		fmt.Fprintf(c.err, "note: %s: %s\n", note.Path, note.Text)
+		fmt.Fprintf(c.Err, "note: %s: %s\n", note.Path, note.Text)
 	}
 	if err != nil {
 		return fmt.Errorf("this makes no configuration:\n%w", err)
@@ -85,30 +88,30 @@ func (c *firstConfig) run() error {
 		named = credentials + filepath.Base(secretFile)
 	}
 	if err := c.write(secretFile, named); err != nil {
-		fmt.Fprintf(c.err, "edge-eventer init: %v\n", err)
-		return exitCode(exitFailed)
+		fmt.Fprintf(c.Err, "edge-eventer init: %v\n", err)
+		return cli.ErrFailed
 	}
-	if checkConfig(c.path, c.streams) != exitOK {
-		return exitCode(exitFailed)
+	if checkConfig(c.path, c.Process) != nil {
+		return cli.ErrFailed
 	}
 	if c.underSystemd() {
-		fmt.Fprintln(c.out, "now: systemctl restart edge-eventer, and then: edge-eventer send-test")
+		fmt.Fprintln(c.Out, "now: systemctl restart edge-eventer, and then: edge-eventer send-test")
 		return nil
 	}
 	if !c.sendTest && !strings.HasPrefix(strings.ToLower(c.question("Send a test now? [y/N]: ", false)), "y") {
 		return nil
 	}
-	return ended(sendTest(c.path, "", c.streams))
+	return sendTest(c.path, "", c.Process)
 }
 
 // ask completes what no flag says.
 func (c *firstConfig) ask() error {
 	if c.kind == "" {
-		c.kind = c.question("Type of the receiver ("+strings.Join(firstReceivers(), ", ")+"): ", false)
+		c.kind = c.question("Type of the receiver ("+strings.Join(FirstReceivers(), ", ")+"): ", false)
 	}
-	if !slices.Contains(firstReceivers(), c.kind) {
-		text := fmt.Sprintf("--type takes %s, not %q", strings.Join(firstReceivers(), ", "), c.kind)
-		if near := config.Nearest(c.kind, firstReceivers()); near != "" {
+	if !slices.Contains(FirstReceivers(), c.kind) {
+		text := fmt.Sprintf("--type takes %s, not %q", strings.Join(FirstReceivers(), ", "), c.kind)
+		if near := config.Nearest(c.kind, FirstReceivers()); near != "" {
 			text += "; did you mean " + near + "?"
 		}
 		return errors.New(text)
@@ -134,10 +137,10 @@ func (c *firstConfig) ask() error {
 
 // question asks and returns the answer, empty where there is none. What is a secret is not shown on a terminal.
 func (c *firstConfig) question(text string, secret bool) string {
-	fmt.Fprint(c.err, text)
-	if f, ok := c.in.(*os.File); ok && secret && isTerminal(f) && c.input.Buffered() == 0 {
+	fmt.Fprint(c.Err, text)
+	if f, ok := c.In.(*os.File); ok && secret && cli.IsTerminal(f) && c.input.Buffered() == 0 {
 		answer, err := term.ReadPassword(int(f.Fd()))
-		fmt.Fprintln(c.err)
+		fmt.Fprintln(c.Err)
 		if err != nil {
 			return ""
 		}
@@ -152,7 +155,7 @@ func (c *firstConfig) question(text string, secret bool) string {
 
 // underSystemd reports whether the configuration is the one that the unit of the packages reads.
 func (c *firstConfig) underSystemd() bool {
-	if c.path != defaultConfig {
+	if c.path != cli.DefaultConfig {
 		return false
 	}
 	for _, dir := range []string{"/etc", "/lib", "/usr/lib", "/usr/local/lib"} {
@@ -180,7 +183,7 @@ func (c *firstConfig) write(secretFile, named string) error {
 	if err := create(c.path, 0o644, c.text("urlFile: "+quoteYAML(named))); err != nil {
 		return errors.Join(err, os.Remove(secretFile))
 	}
-	fmt.Fprintf(c.out, "wrote %s and %s\n", c.path, secretFile)
+	fmt.Fprintf(c.Out, "wrote %s and %s\n", c.path, secretFile)
 	return nil
 }
 

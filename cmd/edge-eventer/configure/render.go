@@ -1,4 +1,4 @@
-package main
+package configure
 
 import (
 	"bytes"
@@ -17,13 +17,15 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
+	"github.com/edge-eventer/edge-eventer/cmd/edge-eventer/cli"
 	"github.com/edge-eventer/edge-eventer/notify"
 )
 
 // maxInput bounds the event that is read: etcd takes no object larger than 1.5 MiB.
 const maxInput = 2 << 20
 
-func renderCommand(s streams) *cobra.Command {
+// Render is the command that prints what would be sent.
+func Render(proc *cli.Process) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "render",
 		Short: "print the request that it would send for an event",
@@ -31,50 +33,50 @@ func renderCommand(s streams) *cobra.Command {
 edge-eventer spool show prints.`,
 		Example: `  kubectl get event NAME -o json | edge-eventer render --receiver ops
   edge-eventer spool show 1f3a | edge-eventer render --receiver ops`,
-		Args: takes(0, 0, ""),
+		Args: cli.Takes(0, 0, ""),
 	}
-	path := configFlag(command, "")
-	name := receiverFlag(command, "the receiver, `NAME`; may be left out if there is only one", path)
+	path := cli.ConfigFlag(command, "")
+	name := cli.ReceiverFlag(command, "the receiver, `NAME`; may be left out if there is only one", path)
 	simple := command.Flags().Bool("simple", false, "the plain form that is tried when the receiver refused the full one")
 	command.RunE = func(*cobra.Command, []string) error {
 		form := notify.Full
 		if *simple {
 			form = notify.Simple
 		}
-		return ended(render(*path, *name, form, s))
+		return render(*path, *name, form, proc)
 	}
 	return command
 }
 
-func render(path, name string, form notify.Form, s streams) int {
-	c, code := loadConfig(path, s)
-	if c == nil {
-		return code
+func render(path, name string, form notify.Form, proc *cli.Process) error {
+	c, err := cli.Load(path, proc)
+	if err != nil {
+		return err
 	}
 	i := slices.IndexFunc(c.Receivers, func(r config.Receiver) bool { return r.Name == name })
 	if name == "" && len(c.Receivers) == 1 {
 		i = 0
 	}
 	if i < 0 {
-		return noReceiver(c, name, s)
+		return noReceiver(c, name, proc)
 	}
-	data, err := io.ReadAll(io.LimitReader(s.in, maxInput))
+	data, err := io.ReadAll(io.LimitReader(proc.In, maxInput))
 	if err != nil {
-		fmt.Fprintln(s.err, "edge-eventer render: read the event:", err)
-		return exitFailed
+		fmt.Fprintln(proc.Err, "edge-eventer render: read the event:", err)
+		return cli.ErrFailed
 	}
 	events, err := eventsIn(data)
 	if err != nil {
-		fmt.Fprintln(s.err, "edge-eventer render: standard input is no event (kubectl get event NAME -o json, or spool show):", err)
-		return exitUsage
+		fmt.Fprintln(proc.Err, "edge-eventer render: standard input is no event (kubectl get event NAME -o json, or spool show):", err)
+		return cli.ErrRefused
 	}
 	for j := range events {
-		if err := renderEvent(c, &c.Receivers[i], &events[j], form, s.out); err != nil {
-			fmt.Fprintln(s.err, "edge-eventer render:", err)
-			return exitFailed
+		if err := renderEvent(c, &c.Receivers[i], &events[j], form, proc); err != nil {
+			fmt.Fprintln(proc.Err, "edge-eventer render:", err)
+			return cli.ErrFailed
 		}
 	}
-	return exitOK
+	return nil
 }
 
 // eventsIn reads objects of the API, and entries as spool show and spool export print them, one or several.
@@ -104,9 +106,10 @@ func eventsIn(data []byte) ([]event.Event, error) {
 	}
 }
 
-func renderEvent(c *config.Config, r *config.Receiver, e *event.Event, form notify.Form, out io.Writer) error {
+func renderEvent(c *config.Config, r *config.Receiver, e *event.Event, form notify.Form, proc *cli.Process) error {
+	out := proc.Out
 	common := r.Common(c)
-	common.Version = version
+	common.Version = proc.Version
 	receiver, err := r.New(common)
 	if err != nil {
 		return err

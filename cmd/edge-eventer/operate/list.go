@@ -1,36 +1,34 @@
-package main
+package operate
 
 import (
 	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"time"
 
-	"golang.org/x/term"
-
 	"github.com/edge-eventer/edge-eventer/agent/control"
+	"github.com/edge-eventer/edge-eventer/cmd/edge-eventer/cli"
+	"github.com/edge-eventer/edge-eventer/notify/untrusted"
 )
 
 // listFormats are what ls can print.
 func listFormats() []string { return []string{"text", "wide", "json"} }
 
 // ls prints a line for each entry, the reason first. Lines are cut on a terminal only, at its width: what is piped is searched, and pasted
-// into other commands.
+// into other commands. The columns have fixed widths: text/tabwriter would hold each line until the last of thousands is known.
 func (c *spoolCommand) ls(ctx context.Context, queues control.Queues) error {
 	if c.format == "json" {
 		return c.export(ctx, queues)
 	}
-	wide, most := c.format == "wide", terminalWidth(c.out)
-	out := bufio.NewWriter(c.out)
+	wide, most := c.format == "wide", cli.TerminalColumns(c.Out)
+	out := bufio.NewWriter(c.Out)
 	line := func(id, receiver, state, age, due, untold, what string) error {
 		text := fmt.Sprintf("%-10s %-*s %-5s %7s %6s  %s", id[:min(10, len(id))], c.longestName, receiver, state, age, untold, what)
 		if wide {
 			text = fmt.Sprintf("%-32s %-*s %-5s %7s %7s %6s  %s", id, c.longestName, receiver, state, age, due, untold, what)
 		} else if most > 0 {
-			text = cut(text, most)
+			text = cli.Cut(text, most)
 		}
 		_, err := fmt.Fprintln(out, text)
 		return err
@@ -51,7 +49,7 @@ func (c *spoolCommand) ls(ctx context.Context, queues control.Queues) error {
 		case e.Untold == 0:
 			state = "told"
 		}
-		return line(e.ID, clean(e.Receiver), state, ago(now.Sub(e.Added)), due, fmt.Sprint(e.Untold), clean(what(e)))
+		return line(e.ID, untrusted.CleanLine(e.Receiver), state, ago(now.Sub(e.Added)), due, fmt.Sprint(e.Untold), untrusted.CleanLine(what(e)))
 	})
 	return errors.Join(err, out.Flush())
 }
@@ -67,17 +65,4 @@ func what(e *control.Entry) string {
 		object.Namespace += "/"
 	}
 	return fmt.Sprintf("%s %s %s%s: %s", in.Event.Reason, object.Kind, object.Namespace, in.Workload, in.Event.Message)
-}
-
-// terminalWidth returns how many columns a terminal has, that of a serial console where it does not say so, and 0 for what is no terminal.
-func terminalWidth(w io.Writer) int {
-	f, ok := w.(*os.File)
-	if !ok || !isTerminal(f) {
-		return 0
-	}
-	columns, _, err := term.GetSize(int(f.Fd()))
-	if err != nil || columns <= 0 {
-		return width
-	}
-	return columns
 }

@@ -1,4 +1,4 @@
-package main
+package operate
 
 import (
 	"bufio"
@@ -13,11 +13,12 @@ import (
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/control"
+	"github.com/edge-eventer/edge-eventer/cmd/edge-eventer/cli"
 )
 
 // spoolCommand are the flags that all spool commands have.
 type spoolCommand struct {
-	streams
+	*cli.Process
 
 	config   string
 	receiver string
@@ -29,71 +30,72 @@ type spoolCommand struct {
 	longestName int
 }
 
-func spoolCommands(s streams) *cobra.Command {
+// Spool is the commands that inspect and repair the queues.
+func Spool(proc *cli.Process) *cobra.Command {
 	parent := &cobra.Command{
 		Use:   "spool",
 		Short: "inspect and repair the queues",
 		Long: `Inspects and repairs the queues, also while the agent runs. An ID may be shortened to 4 characters or more, as long as only one entry begins
 with it.`,
-		Args: takesCommand,
+		Args: cli.TakesCommand,
 		// What SuggestionsFor takes for near.
 		SuggestionsMinimumDistance: 2,
 		RunE:                       func(*cobra.Command, []string) error { return nil },
 	}
 	const most = 1000
 	parent.AddCommand(
-		spoolAction(s, (*spoolCommand).ls, &cobra.Command{
+		spoolAction(proc, (*spoolCommand).ls, &cobra.Command{
 			Use:     "ls",
 			Short:   "one line for each incident and dead letter",
 			Long:    "One line for each incident and dead letter that waits on disk. Lines are cut on a terminal only, at its width.",
 			Example: "  edge-eventer spool ls --receiver ops\n  edge-eventer spool ls -o wide | grep BackOff",
-			Args:    takes(0, 0, ""),
+			Args:    cli.Takes(0, 0, ""),
 		}),
-		spoolAction(s, (*spoolCommand).show, &cobra.Command{
+		spoolAction(proc, (*spoolCommand).show, &cobra.Command{
 			Use:     "show ID...",
 			Short:   "all of it, as JSON",
 			Long:    "All that is known of the entries with these IDs, as JSON. edge-eventer render takes it.",
 			Example: `  edge-eventer spool show 1f3a | edge-eventer render --receiver ops`,
-			Args:    takes(1, most, "at least one ID; spool ls lists them"),
+			Args:    cli.Takes(1, most, "at least one ID; spool ls lists them"),
 		}),
-		spoolAction(s, (*spoolCommand).retry, &cobra.Command{
+		spoolAction(proc, (*spoolCommand).retry, &cobra.Command{
 			Use:     "retry [ID...]",
 			Short:   "tell it now",
 			Long:    "Tells the entries now. With no ID it tries the receiver that --receiver names at once and puts all its dead letters back into the queue.",
 			Example: `  edge-eventer spool retry --receiver ops`,
-			Args:    takes(0, most, ""),
+			Args:    cli.Takes(0, most, ""),
 		}),
-		spoolAction(s, (*spoolCommand).drop, &cobra.Command{
+		spoolAction(proc, (*spoolCommand).drop, &cobra.Command{
 			Use:   "drop [ID...]",
 			Short: "remove it for good, which is counted as a loss",
 			Long: `Removes the entries for good, which is counted as a loss, and asks first. With no ID it removes everything in the queue of the receiver that
 --receiver names.`,
 			Example: `  edge-eventer spool drop 1f3a
   edge-eventer spool drop --receiver old --yes`,
-			Args: takes(0, most, ""),
+			Args: cli.Takes(0, most, ""),
 		}),
-		spoolAction(s, (*spoolCommand).export, &cobra.Command{
+		spoolAction(proc, (*spoolCommand).export, &cobra.Command{
 			Use:     "export",
 			Short:   "the entries as lines of JSON",
 			Long:    "The entries as lines of JSON.",
 			Example: `  edge-eventer spool export | jq -r .incident.event.reason | sort | uniq -c`,
-			Args:    takes(0, 0, ""),
+			Args:    cli.Takes(0, 0, ""),
 		}),
 	)
 	return parent
 }
 
 // spoolAction makes a command of an action.
-func spoolAction(s streams, action func(*spoolCommand, context.Context, control.Queues) error, command *cobra.Command) *cobra.Command {
-	c := &spoolCommand{streams: s}
-	path := configFlag(command, ", which names the spool")
-	receiver := receiverFlag(command, "only the queue of this receiver, `NAME`", path)
+func spoolAction(proc *cli.Process, action func(*spoolCommand, context.Context, control.Queues) error, command *cobra.Command) *cobra.Command {
+	c := &spoolCommand{Process: proc}
+	path := cli.ConfigFlag(command, ", which names the spool")
+	receiver := cli.ReceiverFlag(command, "only the queue of this receiver, `NAME`", path)
 	switch command.Name() {
 	case "drop":
 		command.Flags().BoolVar(&c.yes, "yes", false, "do not ask")
 	case "ls":
 		command.Flags().StringVarP(&c.format, "output", "o", "text", "`FORMAT`: text, wide (whole IDs, when each is due; never cut), or json as export")
-		complete(command, "output", listFormats())
+		cli.Complete(command, "output", listFormats())
 	}
 	command.RunE = func(command *cobra.Command, args []string) error {
 		c.config, c.receiver, c.ids = *path, *receiver, args
@@ -103,16 +105,16 @@ func spoolAction(s streams, action func(*spoolCommand, context.Context, control.
 		if (command.Name() == "retry" || command.Name() == "drop") && len(args) == 0 && c.receiver == "" {
 			return errors.New("name IDs, or --receiver NAME for all of its queue")
 		}
-		return ended(c.run(command.Context(), command.Name(), action))
+		return c.run(command.Context(), command.Name(), action)
 	}
 	return command
 }
 
 // run does an action on the queues that can be reached.
-func (c *spoolCommand) run(ctx context.Context, name string, action func(*spoolCommand, context.Context, control.Queues) error) int {
+func (c *spoolCommand) run(ctx context.Context, name string, action func(*spoolCommand, context.Context, control.Queues) error) error {
 	loaded, mistakes := config.LoadAnyway(c.config)
 	if loaded == nil {
-		return refuse(c.config, mistakes, c.streams)
+		return cli.Refuse(c.config, mistakes, c.Process)
 	}
 	c.longestName = len("RECEIVER")
 	for i := range loaded.Receivers {
@@ -122,13 +124,13 @@ func (c *spoolCommand) run(ctx context.Context, name string, action func(*spoolC
 	defer queues.Close()
 	err := action(c, ctx, queues)
 	if errors.Is(err, mistakes) && mistakes != nil {
-		return refuse(c.config, mistakes, c.streams)
+		return cli.Refuse(c.config, mistakes, c.Process)
 	}
 	if err != nil {
-		fmt.Fprintf(c.err, "edge-eventer spool %s: %v\n", name, err)
-		return exitFailed
+		fmt.Fprintf(c.Err, "edge-eventer spool %s: %v\n", name, err)
+		return cli.ErrFailed
 	}
-	return exitOK
+	return nil
 }
 
 // each calls fn for every entry.
@@ -152,7 +154,7 @@ func (c *spoolCommand) each(ctx context.Context, queues control.Queues, fn func(
 }
 
 func (c *spoolCommand) export(ctx context.Context, queues control.Queues) error {
-	out := bufio.NewWriter(c.out)
+	out := bufio.NewWriter(c.Out)
 	encoder := json.NewEncoder(out)
 	encoder.SetEscapeHTML(false)
 	err := c.each(ctx, queues, func(e *control.Entry) error { return encoder.Encode(e) })
@@ -161,7 +163,7 @@ func (c *spoolCommand) export(ctx context.Context, queues control.Queues) error 
 
 func (c *spoolCommand) show(ctx context.Context, queues control.Queues) error {
 	shown := make(map[string]bool)
-	encoder := json.NewEncoder(c.out)
+	encoder := json.NewEncoder(c.Out)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)
 	err := c.each(ctx, queues, func(e *control.Entry) error {
@@ -190,9 +192,9 @@ func (c *spoolCommand) retry(ctx context.Context, queues control.Queues) error {
 		return err
 	}
 	for _, kept := range r.Kept {
-		fmt.Fprintln(c.err, kept)
+		fmt.Fprintln(c.Err, kept)
 	}
-	fmt.Fprintf(c.out, "%d incidents with %d events are due now\n", r.Records, r.Events)
+	fmt.Fprintf(c.Out, "%d incidents with %d events are due now\n", r.Records, r.Events)
 	return nil
 }
 
@@ -211,8 +213,8 @@ func (c *spoolCommand) drop(ctx context.Context, queues control.Queues) error {
 		what = fmt.Sprintf("all %d incidents of %s with %d untold events", records, c.receiver, events)
 	}
 	if !c.yes {
-		fmt.Fprintf(c.err, "Drop %s for good? Type yes: ", what)
-		answer, _ := bufio.NewReader(c.in).ReadString('\n')
+		fmt.Fprintf(c.Err, "Drop %s for good? Type yes: ", what)
+		answer, _ := bufio.NewReader(c.In).ReadString('\n')
 		if strings.TrimSpace(answer) != "yes" {
 			return errors.New("nothing was dropped")
 		}
@@ -221,6 +223,6 @@ func (c *spoolCommand) drop(ctx context.Context, queues control.Queues) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.out, "dropped %d incidents with %d untold events\n", r.Records, r.Events)
+	fmt.Fprintf(c.Out, "dropped %d incidents with %d untold events\n", r.Records, r.Events)
 	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package configure
 
 import (
 	"errors"
@@ -9,9 +9,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
+	"github.com/edge-eventer/edge-eventer/cmd/edge-eventer/cli"
 )
 
-func checkConfigCommand(s streams) *cobra.Command {
+// CheckConfig is the command that says what is wrong with a configuration.
+func CheckConfig(proc *cli.Process) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "check-config [FILE]",
 		Short: "exit 0, or 2 with every mistake",
@@ -20,10 +22,10 @@ standard input. Notes say what is probably not meant, and are no mistakes. Exit 
 		Example: `  edge-eventer check-config
   edge-eventer check-config new.yaml && mv new.yaml /etc/edge-eventer/config.yaml
   kubectl get cm -n edge-eventer edge-eventer -o jsonpath='{.data.config\.yaml}' | edge-eventer check-config -`,
-		Args:              takes(0, 1, ""),
-		ValidArgsFunction: configFiles,
+		Args:              cli.Takes(0, 1, ""),
+		ValidArgsFunction: cli.ConfigFiles,
 	}
-	path := configFlag(command, ", - for standard input")
+	path := cli.ConfigFlag(command, ", - for standard input")
 	command.RunE = func(command *cobra.Command, args []string) error {
 		if len(args) == 1 {
 			if command.Flags().Changed("config") {
@@ -31,33 +33,33 @@ standard input. Notes say what is probably not meant, and are no mistakes. Exit 
 			}
 			*path = args[0]
 		}
-		return ended(checkConfig(*path, s))
+		return checkConfig(*path, proc)
 	}
 	return command
 }
 
-func checkConfig(path string, s streams) int {
-	in := s.in
+func checkConfig(path string, proc *cli.Process) error {
+	in := proc.In
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
-			return refuse(path, fmt.Errorf("read configuration: %w", err), s)
+			return cli.Refuse(path, fmt.Errorf("read configuration: %w", err), proc)
 		}
 		defer f.Close()
 		in = f
 	}
 	data, err := io.ReadAll(io.LimitReader(in, config.MaxFile+1))
 	if err != nil {
-		return refuse(path, fmt.Errorf("read configuration: %w", err), s)
+		return cli.Refuse(path, fmt.Errorf("read configuration: %w", err), proc)
 	}
 	c, notes, err := config.Examine(data)
 	for _, note := range notes {
 		note.Text = "note: " + note.Text
-		fmt.Fprintln(s.err, note.In(path))
+		fmt.Fprintln(proc.Err, note.In(path))
 	}
 	if err != nil {
-		return refuse(path, err, s)
+		return cli.Refuse(path, err, proc)
 	}
-	fmt.Fprintf(s.out, "%s: ok, %d receivers\n", path, len(c.Receivers))
-	return exitOK
+	fmt.Fprintf(proc.Out, "%s: ok, %d receivers\n", path, len(c.Receivers))
+	return nil
 }
