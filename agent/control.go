@@ -12,7 +12,7 @@ func (a *Agent) control(ctx context.Context) error {
 	server := &control.Server{
 		Status: a.Status,
 		Group:  a.config.Server.SocketGroup,
-		Queues: func() (control.Queues, error) { return a.desk() },
+		Queues: func() (control.Queues, error) { return a.queues() },
 	}
 	if err := server.Serve(ctx, a.config.Socket()); err != nil && ctx.Err() == nil {
 		a.logger.Warn("the status and spool commands cannot reach this agent", "err", err)
@@ -20,14 +20,15 @@ func (a *Agent) control(ctx context.Context) error {
 	return nil
 }
 
-func (a *Agent) desk() (*control.Desk, error) {
+// queues returns the queues of the open spool.
+func (a *Agent) queues() (*control.SpoolQueues, error) {
 	a.mu.Lock()
 	parts := a.parts
 	a.mu.Unlock()
 	if parts == nil {
 		return nil, errNotStarted
 	}
-	return &control.Desk{
+	return &control.SpoolQueues{
 		Spool: parts.spool,
 		Again: a.tryAgain,
 		Dropped: func(receiver string, r control.Result) {

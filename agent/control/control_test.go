@@ -36,12 +36,12 @@ func serve(t *testing.T) *served {
 		t.Fatal(err)
 	}
 	v := &served{spool: s, path: SocketPath(filepath.Join(dir, "spool.db")), again: make(chan string, 100)}
-	desk := &Desk{Spool: s, Again: func(name string) { v.again <- name }}
+	queues := &SpoolQueues{Spool: s, Again: func(name string) { v.again <- name }}
 	server := &Server{
 		Status: func() (status.Document, error) {
 			return status.Document{Agent: status.Agent{Version: "v1", Cluster: "shop-1"}}, nil
 		},
-		Queues: func() (Queues, error) { return desk, nil },
+		Queues: func() (Queues, error) { return queues, nil },
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)

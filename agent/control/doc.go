@@ -5,5 +5,5 @@
 //   - Nothing here waits for the network, so it answers while the link is away and while a receiver hangs.
 //   - An answer is bounded: at most 256 records or 256 KiB of them go into one page, whatever the queue holds.
 //   - Dropping is counted: what an operator drops untold becomes a loss with the cause "dropped".
-//   - The same [Desk] works on the spool directly when no agent runs, so a broken agent can still be emptied.
+//   - The same [SpoolQueues] works on the spool directly when no agent runs, so a broken agent can still be emptied.
 package control

@@ -40,7 +40,7 @@ type connKey struct{}
 
 // Serve serves l until ctx ends, and closes l and all connections then.
 func Serve(ctx context.Context, l net.Listener, o Options) error {
-	crowd := newCrowd(l)
+	limited := newListener(l)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -67,7 +67,7 @@ func Serve(ctx context.Context, l net.Listener, o Options) error {
 	server.Protocols.SetHTTP1(true)
 	server.SetKeepAlivesEnabled(o.KeepAlive)
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
-	if err := server.Serve(crowd); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(limited); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	}
 	return nil

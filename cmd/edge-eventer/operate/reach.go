@@ -59,7 +59,7 @@ func reached[In, Out any](ctx context.Context, r *reach, open func() (*spool.Spo
 		}
 		var s *spool.Spool
 		if s, err = open(); err == nil {
-			out, err = do(&control.Desk{Spool: s}, ctx, in)
+			out, err = do(&control.SpoolQueues{Spool: s}, ctx, in)
 			return out, errors.Join(err, s.Close())
 		}
 		if !errors.Is(err, spool.ErrLocked) || time.Since(begin) > lockPatience {

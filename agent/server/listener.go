@@ -26,10 +26,10 @@ const (
 	answering
 )
 
-// crowd is a listener that keeps at most MaxConns connections open. When there are more, Accept closes one that lets the server wait for longer
+// listener is a listener that keeps at most MaxConns connections open. When there are more, Accept closes one that lets the server wait for longer
 // than the grace: the oldest of the address that has most of them, so that a flood from one pod shuts out itself and not the kubelet. As
 // long as there is none, Accept waits, and newcomers wait in the kernel's queue.
-type crowd struct {
+type listener struct {
 	net.Listener
 	// changed has a token when a connection was closed or changed its phase.
 	changed chan struct{}
@@ -40,15 +40,17 @@ type crowd struct {
 	closed bool
 }
 
-func newCrowd(l net.Listener) *crowd { return &crowd{Listener: l, changed: make(chan struct{}, 1)} }
+func newListener(l net.Listener) *listener {
+	return &listener{Listener: l, changed: make(chan struct{}, 1)}
+}
 
 // Accept returns the next connection when there is a place for it.
-func (l *crowd) Accept() (net.Conn, error) {
+func (l *listener) Accept() (net.Conn, error) {
 	inner, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{Conn: inner, crowd: l}
+	c := &conn{Conn: inner, listener: l}
 	if a, ok := inner.RemoteAddr().(*net.TCPAddr); ok {
 		c.source, _ = netip.AddrFromSlice(a.IP)
 	}
@@ -71,7 +73,7 @@ func (l *crowd) Accept() (net.Conn, error) {
 }
 
 // place gives c a place, or returns how long to wait before it is worth asking again.
-func (l *crowd) place(c *conn) (pause time.Duration, err error) {
+func (l *listener) place(c *conn) (pause time.Duration, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -90,7 +92,7 @@ func (l *crowd) place(c *conn) (pause time.Duration, err error) {
 }
 
 // victim returns the place of the connection to close, or -1 and how long it takes until there may be one.
-func (l *crowd) victim(now time.Time) (victim int, pause time.Duration) {
+func (l *listener) victim(now time.Time) (victim int, pause time.Duration) {
 	from := make(map[netip.Addr]int, len(l.open))
 	for _, c := range l.open {
 		from[c.source]++
@@ -117,7 +119,7 @@ func (l *crowd) victim(now time.Time) (victim int, pause time.Duration) {
 }
 
 // Close closes the listener. Its connections are the server's to close.
-func (l *crowd) Close() error {
+func (l *listener) Close() error {
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()
@@ -125,20 +127,20 @@ func (l *crowd) Close() error {
 	return l.Listener.Close()
 }
 
-func (l *crowd) wake() {
+func (l *listener) wake() {
 	select {
 	case l.changed <- struct{}{}:
 	default:
 	}
 }
 
-// conn is a connection of a crowd.
+// conn is a connection of a listener.
 type conn struct {
 	net.Conn
-	crowd *crowd
+	listener *listener
 	// source is the client's address.
 	source netip.Addr
-	// phase and since, when it began, are guarded by crowd.mu.
+	// phase and since, when it began, are guarded by listener.mu.
 	phase phase
 	since time.Time
 }
@@ -153,10 +155,10 @@ func (c *conn) patience(now time.Time) (left time.Duration, waits bool) {
 
 // enter begins a phase.
 func (c *conn) enter(p phase) {
-	c.crowd.mu.Lock()
+	c.listener.mu.Lock()
 	c.phase, c.since = p, time.Now()
-	c.crowd.mu.Unlock()
-	c.crowd.wake()
+	c.listener.mu.Unlock()
+	c.listener.wake()
 }
 
 // Read begins the wait for a request, and does not begin it again with each byte of a header that trickles in. While a request is
@@ -174,9 +176,9 @@ func (c *conn) Write(b []byte) (int, error) {
 
 // advance begins the phase to, if the connection is in the phase from.
 func (c *conn) advance(from, to phase) {
-	c.crowd.mu.Lock()
+	c.listener.mu.Lock()
 	is := c.phase == from
-	c.crowd.mu.Unlock()
+	c.listener.mu.Unlock()
 	if is {
 		c.enter(to)
 	}
@@ -184,11 +186,11 @@ func (c *conn) advance(from, to phase) {
 
 // Close gives the place back.
 func (c *conn) Close() error {
-	c.crowd.mu.Lock()
-	if i := slices.Index(c.crowd.open, c); i >= 0 {
-		c.crowd.open = slices.Delete(c.crowd.open, i, i+1)
+	c.listener.mu.Lock()
+	if i := slices.Index(c.listener.open, c); i >= 0 {
+		c.listener.open = slices.Delete(c.listener.open, i, i+1)
 	}
-	c.crowd.mu.Unlock()
-	c.crowd.wake()
+	c.listener.mu.Unlock()
+	c.listener.wake()
 	return c.Conn.Close()
 }

@@ -9,10 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/agent/status"
-	"github.com/edge-eventer/edge-eventer/notify/record"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
@@ -25,108 +23,8 @@ const (
 	minPrefix = 4
 )
 
-// Errors that the caller can act on.
-var (
-	// ErrNoEntry is returned when no record and no dead letter has the id.
-	ErrNoEntry = errors.New("nothing in the spool has this id")
-	// ErrAmbiguous is returned when several have.
-	ErrAmbiguous = errors.New("several entries begin with this id: give more of it, or --receiver")
-	// ErrNoQueue is returned when the spool has no queue of that name.
-	ErrNoQueue = errors.New("the spool has no queue for this receiver")
-)
-
-// Entry is a record or a dead letter of a queue.
-type Entry struct {
-	Receiver string `json:"receiver"`
-	// ID is the record's key in hexadecimal. A beginning of at least 4 characters that only one entry has is enough to name it.
-	ID     string    `json:"id"`
-	Dead   bool      `json:"dead,omitempty"`
-	Seq    uint64    `json:"seq"`
-	Added  time.Time `json:"added"`
-	Due    time.Time `json:"due"`
-	Untold uint32    `json:"untold"`
-	Bytes  int       `json:"bytes"`
-	// Refused is when a dead letter was refused, Reason why, and Answer the beginning of what the receiver answered.
-	Refused time.Time `json:"refused,omitzero"`
-	Reason  string    `json:"reason,omitempty"`
-	Answer  string    `json:"answer,omitempty"`
-	// Incident is what the record holds; nil where it cannot be decoded, and Undecoded says why.
-	Incident  *Incident `json:"incident,omitempty"`
-	Undecoded string    `json:"undecoded,omitempty"`
-}
-
-// Incident is an incident in a queue with its latest event.
-type Incident struct {
-	Workload    string    `json:"workload"`
-	First       time.Time `json:"first"`
-	Last        time.Time `json:"last"`
-	Occurrences uint32    `json:"occurrences"`
-	Told        uint32    `json:"told"`
-	ToldAt      time.Time `json:"toldAt,omitzero"`
-	Objects     []string  `json:"objects"`
-	Own         bool      `json:"own,omitempty"`
-	Event       Event     `json:"event"`
-}
-
-// Event is an event that is written as an object of core/v1, as kubectl prints it.
-type Event struct{ event.Event }
-
-// MarshalJSON writes the object.
-func (e Event) MarshalJSON() ([]byte, error) { return record.EventObject(&e.Event) }
-
-// UnmarshalJSON reads the object.
-func (e *Event) UnmarshalJSON(data []byte) (err error) {
-	e.Event, err = record.ParseObject(data)
-	return err
-}
-
-// Query asks for a page of entries.
-type Query struct {
-	// Receiver names the queue. Empty: the first; Page.Next leads through all of them.
-	Receiver string `json:"receiver"`
-	// After is the Next of the page before.
-	After Cursor `json:"after"`
-}
-
-// Cursor is a place among the entries. The zero value is the beginning.
-type Cursor struct {
-	Receiver string `json:"receiver,omitempty"`
-	Dead     bool   `json:"dead,omitempty"`
-	Seq      uint64 `json:"seq,omitempty"`
-}
-
-// Page is a part of the entries, in the order of receivers, for each the waiting records first, oldest first.
-type Page struct {
-	Entries []Entry `json:"entries"`
-	// Next is nil on the last page.
-	Next *Cursor `json:"next,omitempty"`
-}
-
-// Selection names entries to change.
-type Selection struct {
-	// Receiver names the queue; empty: any.
-	Receiver string `json:"receiver"`
-	// IDs are ids or beginnings of them. Empty: everything in the queue of Receiver, which must be named then.
-	IDs []string `json:"ids"`
-}
-
-// Result says what was changed.
-type Result struct {
-	Records int    `json:"records"`
-	Events  uint64 `json:"events"`
-	// Kept are sentences about what was asked for and left as it is.
-	Kept []string `json:"kept,omitempty"`
-}
-
-// Queues is what an operator does with the queues. Desk does it on an open spool, Client asks the agent to.
-type Queues interface {
-	Entries(ctx context.Context, q Query) (Page, error)
-	Retry(ctx context.Context, s Selection) (Result, error)
-	Drop(ctx context.Context, s Selection) (Result, error)
-}
-
-// Desk inspects and repairs the queues of an open spool.
-type Desk struct {
+// SpoolQueues inspects and repairs the queues of an open spool.
+type SpoolQueues struct {
 	Spool *spool.Spool
 	// Again is called with a receiver's name after something became due in its queue. Nil: nobody is told.
 	Again func(receiver string)
@@ -135,7 +33,7 @@ type Desk struct {
 }
 
 // Entries returns a page of entries.
-func (d *Desk) Entries(_ context.Context, q Query) (Page, error) {
+func (d *SpoolQueues) Entries(_ context.Context, q Query) (Page, error) {
 	var p Page
 	size := 0
 	err := d.Spool.View(func(tx *spool.Tx) error {
@@ -242,56 +140,62 @@ func find(tx *spool.Tx, s Selection, wanted func(dead bool) bool) ([]target, err
 	if len(s.IDs) == 0 && s.Receiver == "" {
 		return nil, errors.New("name ids or a receiver")
 	}
+	for _, prefix := range s.IDs {
+		if len(prefix) < minPrefix {
+			return nil, fmt.Errorf("id %q: give at least %d characters", prefix, minPrefix)
+		}
+	}
 	var found []target
-	matches := make(map[string]map[string]bool)
+	named := make(map[string]map[string]bool)
 	for _, name := range names {
+		q := tx.Queue(name)
 		collect := func(r *spool.Record, dead bool) bool {
-			if !wanted(dead) {
-				return true
-			}
-			id := hex.EncodeToString(r.Key)
-			chosen := len(s.IDs) == 0
-			for _, prefix := range s.IDs {
-				if strings.HasPrefix(id, prefix) {
-					chosen = true
-					if matches[prefix] == nil {
-						matches[prefix] = make(map[string]bool)
-					}
-					matches[prefix][name+"/"+id] = true
-				}
-			}
-			if chosen {
+			if wanted(dead) && s.names(name, hex.EncodeToString(r.Key), named) {
 				found = append(found, target{name, r.Clone().Key, dead, r.Untold})
 			}
 			return len(found) < maxStep
 		}
-		for r := range tx.Queue(name).All() {
+		for r := range q.All() {
 			if !collect(&r, false) {
 				break
 			}
 		}
-		for l := range tx.Queue(name).Dead() {
+		for l := range q.Dead() {
 			if len(found) >= maxStep || !collect(&l.Record, true) {
 				break
 			}
 		}
 	}
 	for _, prefix := range s.IDs {
-		switch {
-		case len(prefix) < minPrefix:
-			return nil, fmt.Errorf("id %q: give at least %d characters", prefix, minPrefix)
-		case len(matches[prefix]) == 0:
+		switch len(named[prefix]) {
+		case 0:
 			return nil, fmt.Errorf("%w: %s", ErrNoEntry, prefix)
-		case len(matches[prefix]) > 1:
+		case 1:
+		default:
 			return nil, fmt.Errorf("%w: %s", ErrAmbiguous, prefix)
 		}
 	}
 	return found, nil
 }
 
+// names tells whether a selection names the entry of a queue, and notes in named which entries each beginning of an id stands for.
+func (s *Selection) names(queue, id string, named map[string]map[string]bool) bool {
+	chosen := len(s.IDs) == 0
+	for _, prefix := range s.IDs {
+		if strings.HasPrefix(id, prefix) {
+			chosen = true
+			if named[prefix] == nil {
+				named[prefix] = make(map[string]bool)
+			}
+			named[prefix][queue+"/"+id] = true
+		}
+	}
+	return chosen
+}
+
 // Retry makes the selected entries due at once: dead letters go back into their queue, and what waits for a later time is told
 // with the next message. With no ids it revives all dead letters of the receiver and asks for an attempt at once.
-func (d *Desk) Retry(_ context.Context, s Selection) (Result, error) {
+func (d *SpoolQueues) Retry(_ context.Context, s Selection) (Result, error) {
 	var result Result
 	var touched map[string]bool
 	err := d.Spool.Update(func(tx *spool.Tx) error {
@@ -356,7 +260,7 @@ func retry(q *spool.Queue, t target, now time.Time, result *Result) error {
 
 // Drop removes the selected entries for good. What was untold is counted as a loss with the cause status.Dropped; a dead letter has
 // been counted when it was refused. A queue that is dropped whole goes in steps of bounded size.
-func (d *Desk) Drop(ctx context.Context, s Selection) (Result, error) {
+func (d *SpoolQueues) Drop(ctx context.Context, s Selection) (Result, error) {
 	var sum Result
 	for {
 		dropped, more, err := d.dropStep(s)
@@ -379,7 +283,7 @@ func (d *Desk) Drop(ctx context.Context, s Selection) (Result, error) {
 	}
 }
 
-func (d *Desk) dropStep(s Selection) (dropped map[string]Result, more bool, err error) {
+func (d *SpoolQueues) dropStep(s Selection) (dropped map[string]Result, more bool, err error) {
 	err = d.Spool.Update(func(tx *spool.Tx) error {
 		dropped = make(map[string]Result)
 		found, err := find(tx, s, func(bool) bool { return true })
