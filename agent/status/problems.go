@@ -67,7 +67,7 @@ func sentences(problems []problem, language string, others bool) []string {
 	for _, p := range problems {
 		text := p.in(language)
 		if others && p.why != "" {
-			text += ": " + p.why
+			text = sentence{text + ": " + p.why, text + "：" + p.why}.in(language)
 		}
 		texts = append(texts, text)
 	}

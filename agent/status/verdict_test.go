@@ -57,7 +57,7 @@ func TestMissingSecretIsTheFirstWord(t *testing.T) {
 	d.Receivers[0].MissingFiles = []string{"open /etc/edge-eventer/feishu-url: no such file or directory"}
 	for language, want := range map[string][]string{
 		"en": {"NOT WORKING", "receiver ops has no address or secret: open /etc/edge-eventer/feishu-url: no such file or directory", "0 events wait on disk for ops until the file is there; no restart is needed"},
-		"zh": {"异常", "接收方 ops 缺少地址或密钥: open /etc/edge-eventer/feishu-url: no such file or directory", "有 0 个事件在磁盘上等待 ops，直到该文件存在；无需重启"},
+		"zh": {"异常", "接收方 ops 缺少地址或密钥：open /etc/edge-eventer/feishu-url: no such file or directory", "有 0 个事件在磁盘上等待 ops，直到该文件存在；无需重启"},
 	} {
 		d.Language = language
 		d.Judge()

@@ -3,7 +3,6 @@ package cli
 import (
 	"io"
 	"os"
-	"unicode/utf8"
 
 	"golang.org/x/term"
 )
@@ -35,10 +34,39 @@ func Controllable(w io.Writer) bool { return IsTerminal(w) && os.Getenv("TERM") 
 // Colours reports whether w shows colours: such a terminal, and nobody who wants none (no-color.org).
 func Colours(w io.Writer) bool { return Controllable(w) && os.Getenv("NO_COLOR") == "" }
 
-// Cut shortens text to n characters, of which the last says that there is more.
+// Width returns how many columns a text takes on a terminal: Chinese, Japanese and Korean characters and their punctuation take two.
+func Width(text string) (columns int) {
+	for _, r := range text {
+		columns += width(r)
+	}
+	return columns
+}
+
+// width is that of the wide and full-width ranges of Unicode's East Asian Width (UAX #11); all else counts as one column.
+func width(r rune) int {
+	switch {
+	case r < 0x1100:
+	case r <= 0x115f, r >= 0x2e80 && r <= 0xa4cf, r >= 0xac00 && r <= 0xd7a3, r >= 0xf900 && r <= 0xfaff, r >= 0xfe30 && r <= 0xfe6f,
+		r >= 0xff00 && r <= 0xff60, r >= 0xffe0 && r <= 0xffe6, r >= 0x1f300 && r <= 0x1faff, r >= 0x20000 && r <= 0x3fffd:
+		return 2
+	}
+	return 1
+}
+
+// Head returns the longest beginning of text that takes at most n columns.
+func Head(text string, n int) string {
+	for i, r := range text {
+		if n -= width(r); n < 0 {
+			return text[:i]
+		}
+	}
+	return text
+}
+
+// Cut shortens text to n columns, of which the last says that there is more.
 func Cut(text string, n int) string {
-	if utf8.RuneCountInString(text) <= n {
+	if Width(text) <= n {
 		return text
 	}
-	return string([]rune(text)[:n-1]) + "…"
+	return Head(text, n-1) + "…"
 }

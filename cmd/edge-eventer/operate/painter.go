@@ -4,9 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
-	"unicode/utf8"
 
 	"github.com/edge-eventer/edge-eventer/agent/status"
 	"github.com/edge-eventer/edge-eventer/cmd/edge-eventer/cli"
@@ -16,7 +14,9 @@ import (
 // painter draws the status for a person.
 type painter struct {
 	colours bool
-	b       strings.Builder
+	// language is the configured one.
+	language string
+	b        strings.Builder
 }
 
 // maxDeliveries is how many of the last deliveries are shown.
@@ -57,7 +57,7 @@ func (p *painter) sentence(colour, mark, text string) {
 // absent says that no agent answers, and what else is known.
 func (p *painter) absent(err error, known []string) string {
 	p.b.Reset()
-	p.line(red, "NOT WORKING")
+	p.line(red, "%s", p.in("NOT WORKING"))
 	for _, text := range append([]string{err.Error()}, known...) {
 		p.sentence(red, "!", text)
 	}
@@ -67,7 +67,7 @@ func (p *painter) absent(err error, known []string) string {
 // unknown says that the agent may not be asked.
 func (p *painter) unknown(err error) string {
 	p.b.Reset()
-	p.line(yellow, "UNKNOWN")
+	p.line(yellow, "%s", p.in("UNKNOWN"))
 	p.sentence(yellow, "!", err.Error())
 	return p.b.String()
 }
@@ -75,12 +75,32 @@ func (p *painter) unknown(err error) string {
 // status answers first whether it works, and if not, why.
 func (p *painter) status(s *status.Document) string {
 	p.b.Reset()
+	p.language = s.Language
+	p.verdict(s)
+	p.line("", "")
+	p.fact("agent", p.in("%s, up %s, memory %s (peak %s)"), s.Version, ago(s.Now.Sub(s.Started)), size(s.Memory.Resident), size(s.Memory.Peak))
+	for i := range s.Watch {
+		p.watch(s, &s.Watch[i])
+	}
+	p.fact("events", p.in("%d committed, %d filtered, %d already known, %d too old"), s.Intake.Committed, s.Intake.Filtered, s.Intake.Known, s.Intake.Old)
+	p.fact("spool", p.in("%s of %s used, file %s")+"%s", size(s.Spool.Used), size(s.Spool.Max), size(s.Spool.File), p.fsync(&s.Spool))
+	p.link(s)
+	p.budget(s.Budget)
+	p.receivers(s)
+	if len(s.Deliveries) > 0 {
+		p.deliveries(s)
+	}
+	return p.b.String()
+}
+
+// verdict is what is read first, and by most only that.
+func (p *painter) verdict(s *status.Document) {
 	colour := map[string]string{status.Working: green, status.Degraded: yellow}[s.Verdict.Level]
 	if colour == "" {
 		colour = red
 	}
 	headline, waiting := untrusted.CleanLine(s.Verdict.Headline+"  "+s.Cluster), s.Verdict.Waiting
-	if one := headline + ": " + waiting; waiting != "" && utf8.RuneCountInString(one) <= cli.Columns {
+	if one := fmt.Sprintf(p.in("%s: %s"), headline, waiting); waiting != "" && cli.Width(one) <= cli.Columns {
 		headline, waiting = one, ""
 	}
 	p.line(colour, "%s", headline)
@@ -96,63 +116,92 @@ func (p *painter) status(s *status.Document) string {
 	for _, note := range s.Notes {
 		p.sentence(yellow, "*", note)
 	}
-	p.line("", "")
-	p.line("", "agent     %s, up %s, memory %s (peak %s)", s.Version, ago(s.Now.Sub(s.Started)), size(s.Memory.Resident), size(s.Memory.Peak))
-	for _, w := range s.Watch {
-		p.watch(s, w)
-	}
-	p.line("", "events    %d committed, %d filtered, %d already known, %d too old", s.Intake.Committed, s.Intake.Filtered, s.Intake.Known, s.Intake.Old)
-	p.line("", "spool     %s of %s used, file %s%s", size(s.Spool.Used), size(s.Spool.Max), size(s.Spool.File), fsync(&s.Spool))
-	link := s.Link.State
-	if !s.Link.Since.IsZero() {
-		link += " for " + ago(s.Now.Sub(s.Link.Since))
-	}
-	if s.Link.Reason != "" {
-		link += ", " + untrusted.CleanLine(s.Link.Reason)
-	}
-	p.line("", "link      %s", link)
-	if b := s.Budget; b != nil && b.DayMax+b.MonthMax > 0 {
-		p.line("", "budget    %s: today %s%s, month %s%s%s", b.Level, size(b.Day), of(b.DayMax), size(b.Month), of(b.MonthMax), forecast(b))
-	} else if b != nil {
-		p.line("", "traffic   today %s, month %s%s, no budget", size(b.Day), size(b.Month), forecast(b))
-	}
-	p.receivers(s)
-	if len(s.Deliveries) > 0 {
-		p.deliveries(s)
-	}
-	return p.b.String()
 }
 
-// table aligns the cells of rows in columns.
-func table(rows [][]string) []string {
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	for _, row := range rows {
-		fmt.Fprintln(w, strings.Join(row, "\t"))
-	}
-	_ = w.Flush()
-	return strings.Split(b.String(), "\n")
+// labelColumns is how wide the labels of facts are.
+const labelColumns = 10
+
+// fact writes one line with a label.
+func (p *painter) fact(label, format string, args ...any) { p.colouredFact("", label, format, args...) }
+
+func (p *painter) colouredFact(colour, label, format string, args ...any) {
+	p.line(colour, "%s%s", padded(p.in(label), labelColumns), fmt.Sprintf(format, args...))
 }
+
+func (p *painter) link(s *status.Document) {
+	link := p.in(s.Link.State)
+	if !s.Link.Since.IsZero() {
+		link = fmt.Sprintf(p.in("%s for %s"), link, ago(s.Now.Sub(s.Link.Since)))
+	}
+	if s.Link.Reason != "" {
+		link = fmt.Sprintf(p.in("%s, %s"), link, untrusted.CleanLine(s.Link.Reason))
+	}
+	p.fact("link", "%s", link)
+}
+
+func (p *painter) budget(b *status.Budget) {
+	if b == nil {
+		return
+	}
+	forecast := ""
+	if b.Forecast != 0 {
+		forecast = fmt.Sprintf(p.in(", forecast %s"), size(b.Forecast))
+	}
+	if b.DayMax+b.MonthMax > 0 {
+		p.fact("budget", p.in("%s: today %s, month %s%s"), p.in(b.Level), p.used(b.Day, b.DayMax), p.used(b.Month, b.MonthMax), forecast)
+		return
+	}
+	p.fact("traffic", p.in("today %s, month %s%s, no budget"), size(b.Day), size(b.Month), forecast)
+}
+
+// used is what was used of a budget, where there is one.
+func (p *painter) used(n, most int64) string {
+	if most == 0 {
+		return size(n)
+	}
+	return size(n) + p.in(" of ") + size(most)
+}
+
+// table aligns the cells of rows in columns by what they take on a terminal; text/tabwriter counts characters, and Chinese ones are wide.
+func table(rows [][]string) []string {
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], cli.Width(cell))
+		}
+	}
+	lines := make([]string, len(rows))
+	for i, row := range rows {
+		for j, cell := range row[:len(row)-1] {
+			lines[i] += padded(cell, widths[j]+2)
+		}
+		lines[i] += row[len(row)-1]
+	}
+	return lines
+}
+
+// padded adds spaces to a text until it takes n columns.
+func padded(text string, n int) string { return text + strings.Repeat(" ", max(0, n-cli.Width(text))) }
 
 // deliveries shows the last deliveries.
 func (p *painter) deliveries(s *status.Document) {
 	shown := s.Deliveries[:min(len(s.Deliveries), maxDeliveries)]
-	rows := [][]string{{"DELIVERIES", "RECEIVER", "INCIDENTS", "EVENTS", "RESULT"}}
+	rows := [][]string{{p.in("DELIVERIES"), p.in("RECEIVER"), p.in("INCIDENTS"), p.in("EVENTS"), p.in("RESULT")}}
 	colours := []string{""}
 	for i := range shown {
 		d := &shown[i]
-		result, colour := result(d)
-		rows = append(rows, []string{ago(s.Now.Sub(d.At)) + " ago", cli.Cut(d.Receiver, 18), fmt.Sprint(d.Incidents), fmt.Sprint(d.Events), result})
+		result, colour := p.result(d)
+		rows = append(rows, []string{p.before(s.Now, d.At), cli.Cut(d.Receiver, 18), fmt.Sprint(d.Incidents), fmt.Sprint(d.Events), result})
 		colours = append(colours, colour)
 	}
 	p.line("", "")
-	for i, line := range table(rows)[:len(rows)] {
+	for i, line := range table(rows) {
 		p.line(colours[i], "%s", line)
 	}
 }
 
 // result says what came of a delivery.
-func result(d *status.Delivery) (text, colour string) {
+func (p *painter) result(d *status.Delivery) (text, colour string) {
 	text = d.Outcome
 	switch d.Outcome {
 	case "ok":
@@ -167,44 +216,49 @@ func result(d *status.Delivery) (text, colour string) {
 	case "bad_target":
 		text, colour = "receiver refuses", red
 	}
+	text = p.in(text)
 	if d.Attempts > 1 {
-		text += fmt.Sprintf(" ×%d in %s", d.Attempts, ago(d.At.Sub(d.First)))
+		text += fmt.Sprintf(p.in(" ×%d in %s"), d.Attempts, ago(d.At.Sub(d.First)))
 	}
 	return text, colour
 }
 
 // fsync adds how long commits take to reach the disk, which tells of an SD card that becomes slow.
-func fsync(s *status.Spool) string {
+func (p *painter) fsync(s *status.Spool) string {
 	if s.Count == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", fsync %.0f ms, max %.0f ms", s.Mean*1000, s.Syncs.Max*1000)
+	return fmt.Sprintf(p.in(", fsync %.0f ms, max %.0f ms"), s.Mean*1000, s.Syncs.Max*1000)
 }
 
-func (p *painter) watch(s *status.Document, w status.Watch) {
-	where := "all namespaces"
+func (p *painter) watch(s *status.Document, w *status.Watch) {
+	where := p.in("all namespaces")
 	if w.Namespace != "" {
 		where = w.Namespace
 	}
-	last := "no event yet"
-	if !w.LastEvent.IsZero() {
-		last = "last event " + ago(s.Now.Sub(w.LastEvent)) + " ago"
-	}
 	if !w.FailingSince.IsZero() {
-		p.line(red, "watch     %s: failing for %s", where, ago(s.Now.Sub(w.FailingSince)))
+		p.colouredFact(red, "watch", p.in("%s: failing for %s"), where, ago(s.Now.Sub(w.FailingSince)))
 		if !slices.ContainsFunc(s.Problems, func(problem string) bool { return strings.Contains(problem, w.Failure) }) {
 			p.sentence(red, "!", w.Failure)
 		}
 		return
 	}
-	p.line("", "watch     %s: %s, %s", where, w.State, last)
+	last := p.in("no event yet")
+	if !w.LastEvent.IsZero() {
+		last = fmt.Sprintf(p.in("last event %s ago"), p.span(s.Now.Sub(w.LastEvent)))
+	}
+	p.fact("watch", p.in("%s: %s, %s"), where, p.in(w.State), last)
 }
 
 // receivers shows each receiver, and below it why something of it waits or is lost.
 func (p *painter) receivers(s *status.Document) {
-	rows := [][]string{{"RECEIVER", "STATE", "DUE", "HELD", "OLDEST", "DEAD", "LOST", "LAST DELIVERED"}}
+	heads := []string{"RECEIVER", "STATE", "DUE", "HELD", "OLDEST", "DEAD", "LOST", "LAST DELIVERED"}
+	for i := range heads {
+		heads[i] = p.in(heads[i])
+	}
+	rows := [][]string{heads}
 	for i := range s.Receivers {
-		rows = append(rows, cells(s, &s.Receivers[i]))
+		rows = append(rows, p.cells(s, &s.Receivers[i]))
 	}
 	lines := table(rows)
 	p.line("", "")
@@ -214,25 +268,25 @@ func (p *painter) receivers(s *status.Document) {
 		_, colour := state(r)
 		p.line(colour, "%s", lines[i+1])
 		if r.Held > 0 && !r.NextDue.IsZero() {
-			p.sentence("", " ", fmt.Sprintf("held back: repeats, and what waits for its group; the next is due in %s", ago(r.NextDue.Sub(s.Now))))
+			p.sentence("", " ", fmt.Sprintf(p.in("held back: repeats, and what waits for its group; the next is due in %s"), p.span(r.NextDue.Sub(s.Now))))
 		}
 		if r.LastError != "" {
 			p.sentence(colour, " ", r.LastError)
 		}
 		for _, l := range r.Losses {
-			p.sentence("", " ", fmt.Sprintf("lost (%s): %d events in %d incidents since %s", l.Cause, l.Events, l.Incidents, l.Since.UTC().Format(time.DateOnly)))
+			p.sentence("", " ", fmt.Sprintf(p.in("lost (%s): %d events in %d incidents since %s"), l.Cause, l.Events, l.Incidents, l.Since.UTC().Format(time.DateOnly)))
 		}
 	}
 }
 
 // cells are those of a receiver's row.
-func cells(s *status.Document, r *status.Receiver) []string {
-	oldest, last := "-", "never"
+func (p *painter) cells(s *status.Document, r *status.Receiver) []string {
+	oldest, last := "-", p.in("never")
 	if !r.Oldest.IsZero() && r.Untold > 0 {
 		oldest = ago(s.Now.Sub(r.Oldest))
 	}
 	if !r.LastDelivered.IsZero() {
-		last = ago(s.Now.Sub(r.LastDelivered)) + " ago"
+		last = p.before(s.Now, r.LastDelivered)
 	}
 	var lost uint64
 	for _, l := range r.Losses {
@@ -240,7 +294,7 @@ func cells(s *status.Document, r *status.Receiver) []string {
 	}
 	shown, _ := state(r)
 	return []string{
-		cli.Cut(r.Name, 18), shown, fmt.Sprint(r.Untold - min(r.Held, r.Untold)), fmt.Sprint(r.Held), oldest, fmt.Sprint(r.Dead), fmt.Sprint(lost), last,
+		cli.Cut(r.Name, 18), p.in(shown), fmt.Sprint(r.Due()), fmt.Sprint(r.Held), oldest, fmt.Sprint(r.Dead), fmt.Sprint(lost), last,
 	}
 }
 
@@ -257,22 +311,22 @@ func state(r *status.Receiver) (text, colour string) {
 	return r.State, ""
 }
 
-// wrap breaks text into lines of at most n characters, at spaces where there are any, and into at most 6 of them.
+// wrap breaks text into lines of at most n columns, at spaces where there are any, and into at most 6 of them.
 func wrap(text string, n int) []string {
 	var lines []string
 	line := ""
 	for word := range strings.FieldsSeq(text) {
-		for utf8.RuneCountInString(word) > n {
+		for cli.Width(word) > n {
 			if line != "" {
 				lines, line = append(lines, line), ""
 			}
-			lines = append(lines, string([]rune(word)[:n]))
-			word = string([]rune(word)[n:])
+			head := cli.Head(word, n)
+			lines, word = append(lines, head), word[len(head):]
 		}
 		switch {
 		case line == "":
 			line = word
-		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) <= n:
+		case cli.Width(line)+1+cli.Width(word) <= n:
 			line += " " + word
 		default:
 			lines, line = append(lines, line), word
@@ -290,20 +344,17 @@ func wrap(text string, n int) []string {
 // ago shortens a duration to its two largest units.
 func ago(d time.Duration) string { return status.Span(d) }
 
-// of adds the budget where there is one.
-func of(most int64) string {
-	if most == 0 {
-		return ""
+// span is a duration before a word: Chinese ones follow a Latin letter after a space.
+func (p *painter) span(d time.Duration) string {
+	if p.language == status.Chinese {
+		return ago(d) + " "
 	}
-	return " of " + size(most)
+	return ago(d)
 }
 
-// forecast adds what the month will have used, where that can be said.
-func forecast(b *status.Budget) string {
-	if b.Forecast == 0 {
-		return ""
-	}
-	return ", forecast " + size(b.Forecast)
+// before says how long before now something was.
+func (p *painter) before(now, at time.Time) string {
+	return fmt.Sprintf(p.in("%s ago"), p.span(now.Sub(at)))
 }
 
 func size(n int64) string {

@@ -1,10 +1,11 @@
 package operate
 
 import (
+	"errors"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"github.com/edge-eventer/edge-eventer/agent/status"
 	"github.com/edge-eventer/edge-eventer/cmd/edge-eventer/cli"
@@ -44,7 +45,7 @@ func TestStatusAnswersInItsFirstLines(t *testing.T) {
 			s.Language = "zh"
 			s.Receivers[0].State, s.Receivers[0].LastError, s.Receivers[0].Next = "backoff", "not available (HTTP status 503)", now.Add(time.Minute)
 			s.Receivers[0].Untold = 12
-		}, "正常，2 个接收方中有 1 个无法投递：ops  shop-1: 磁盘上有 12 个事件等待投递", "1m00s 后再试"},
+		}, "正常，2 个接收方中有 1 个无法投递：ops  shop-1：磁盘上有 12 个事件等待投递", "1m00s 后再试"},
 		{"budget used up", func(s *status.Document) {
 			s.Budget = &status.Budget{Level: "critical-only", Day: 2 << 20, DayMax: 1 << 20}
 			s.Receivers[0].Untold = 3
@@ -69,7 +70,7 @@ func TestStatusAnswersInItsFirstLines(t *testing.T) {
 				t.Errorf("it begins with\n%s\n%s", lines[0], lines[1])
 			}
 			for _, line := range lines {
-				if n := utf8.RuneCountInString(line); n > cli.Columns {
+				if n := cli.Width(line); n > cli.Columns {
 					t.Errorf("a line has %d columns: %s", n, line)
 				}
 			}
@@ -80,38 +81,85 @@ func TestStatusAnswersInItsFirstLines(t *testing.T) {
 	}
 }
 
-// TestStatusSaysWhatToDo: a stranger has the fault, what it means for events and the next step on one screen.
-func TestStatusSaysWhatToDo(t *testing.T) {
+// troubled is the document of an agent with every fault.
+func troubled() *status.Document {
 	now := time.Now()
-	s := status.Document{
-		Agent: status.Agent{Cluster: "shop-1", Now: now, Started: now.Add(-time.Hour)}, Link: status.Link{State: "down", Reason: "no default route"},
-		Watch: []status.Watch{{FailingSince: now.Add(-time.Minute), Unseen: true, Failure: "connection refused"}},
+	return &status.Document{
+		Agent: status.Agent{Cluster: "shop-1", Now: now, Started: now.Add(-time.Hour)}, Link: status.Link{State: "down", Since: now, Reason: "no default route"},
+		Watch: []status.Watch{
+			{FailingSince: now.Add(-time.Minute), Unseen: true, Failure: "connection refused"},
+			{Namespace: "shop", State: "watching", LastEvent: now.Add(-time.Minute), LastAnswer: now},
+		},
 		Spool: status.Spool{
 			Path: "/var/lib/edge-eventer/spool.db", BlockedSince: now.Add(-time.Minute), BlockedBy: "the disk of the spool is full",
 			Syncs: status.Syncs{Count: 3, Mean: 0.012, Max: 2.5},
 		},
 		Receivers: []status.Receiver{{
-			Name: "ops", Type: "feishu", Sending: status.Sending{State: "refused", RefusedSince: now.Add(-time.Hour)}, Queue: status.Queue{Untold: 7},
+			Name: "ops", Type: "feishu",
+			Sending: status.Sending{State: "refused", RefusedSince: now.Add(-time.Hour), LastDelivered: now.Add(-time.Hour)},
+			Queue: status.Queue{
+				Untold: 7, Held: 2, NextDue: now.Add(time.Minute), Oldest: now.Add(-time.Hour), Losses: []status.Loss{{Cause: "evicted", Events: 3, Incidents: 1, Since: now}},
+			},
 		}},
+		Budget: &status.Budget{Level: status.CriticalOnly, Day: 2 << 20, DayMax: 1 << 20, Forecast: 5 << 20},
 		Deliveries: []status.Delivery{
 			{At: now.Add(-5 * time.Second), First: now.Add(-time.Hour), Receiver: "ops", Incidents: 20, Events: 91, Outcome: "bad_target", Attempts: 12},
 			{At: now.Add(-2 * time.Hour), Receiver: "ops", Incidents: 1, Events: 1, Outcome: "ok", Digest: true, Attempts: 1},
 		},
 	}
+}
+
+// TestStatusIsInTheConfiguredLanguage looks for English in a Chinese one: no word may be left but names, units, causes and what others said.
+func TestStatusIsInTheConfiguredLanguage(t *testing.T) {
+	d := troubled()
+	d.Language = status.Chinese
+	d.Judge()
+	var p painter
+	text := p.status(d)
+	rest := text
+	for _, name := range []string{
+		"/var/lib/edge-eventer/spool.db", "the disk of the spool is full", "connection refused", "shop-1", "shop", "ops", "API", "spool", "edge-eventer", "retry", "--receiver",
+		"no default route", "evicted", "fsync", "maxAge", "KiB", "MiB",
+	} {
+		rest = strings.ReplaceAll(rest, name, "")
+	}
+	if left := regexp.MustCompile(`[A-Za-z]{3,}`).FindAllString(rest, -1); len(left) != 0 {
+		t.Errorf("English is left: %q\n%s", left, text)
+	}
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if cli.Width(line) > cli.Columns {
+			t.Errorf("a line has %d columns: %s", cli.Width(line), line)
+		}
+		// The columns of a table begin at the same place, however wide the characters before them are.
+		if before, _, ok := strings.Cut(line, "状态"); ok {
+			if got, _, _ := strings.Cut(lines[i+1], "拒收"); cli.Width(got) != cli.Width(before) {
+				t.Errorf("the table is not aligned:\n%s\n%s", line, lines[i+1])
+			}
+		}
+	}
+	if !strings.HasPrefix(p.absent(errors.New("x"), nil), "异常\n") {
+		t.Error("an agent that does not answer is told in English")
+	}
+}
+
+// TestStatusSaysWhatToDo: a stranger has the fault, what it means for events and the next step on one screen.
+func TestStatusSaysWhatToDo(t *testing.T) {
+	s := troubled()
 	s.Judge()
 	var p painter
-	text := strings.Join(strings.Fields(p.status(&s)), " ")
+	text := strings.Join(strings.Fields(p.status(s)), " ")
 	for _, want := range []string{
 		"> the API server keeps events for an hour by default", "> events wait in the API server, an hour by default, until /var/lib/edge-eventer/spool.db can be written",
 		"> 7 events wait on disk for ops; after the repair: edge-eventer spool retry --receiver ops",
-		"> nothing is lost until the spool is full", "link down, no default route", "fsync 12 ms, max 2500 ms",
+		"> nothing is lost until the spool is full", "link down for 0s, no default route", "fsync 12 ms, max 2500 ms",
 		"5s ago ops 20 91 receiver refuses ×12 in 59m55s", "2h00m ago ops 1 1 delivered, digest",
 	} {
 		if !strings.Contains(text, want) {
-			t.Errorf("it does not say %q:\n%s", want, p.status(&s))
+			t.Errorf("it does not say %q:\n%s", want, p.status(s))
 		}
 	}
 	if strings.Count(text, "connection refused") != 1 {
-		t.Errorf("a failure is said twice:\n%s", p.status(&s))
+		t.Errorf("a failure is said twice:\n%s", p.status(s))
 	}
 }

@@ -67,6 +67,7 @@ func (c *statusCommand) run(path string) error {
 	if loaded == nil {
 		return cli.Refuse(path, mistakes, c.Process)
 	}
+	c.painter.language = loaded.Language
 	ctx, stop := c.Interrupted()
 	defer stop()
 	client := control.NewClient(loaded.Socket())
