@@ -682,7 +682,7 @@ func TestLimitsAreThePlatforms(t *testing.T) {
 
 func TestEveryTypeIsUnderTheContract(t *testing.T) {
 	// Those that speak no HTTP have tests of their own.
-	covered := map[string]bool{"stdout": true, "kafka": true}
+	covered := map[string]bool{"stdout": true, "kafka": true, "email": true}
 	for _, s := range allSubjects() {
 		covered[s.name] = true
 	}

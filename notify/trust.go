@@ -168,3 +168,28 @@ func (c *Common) TLSConfig() (*tls.Config, error) {
 	}
 	return tlsConfig(c, with), nil
 }
+
+// Trust is how a receiver that does not speak HTTP opens TLS connections. It keeps the sessions that can be resumed, until one of the files of
+// tls changes: they were made under other trust.
+type Trust struct {
+	files  [sha256.Size]byte
+	config *tls.Config
+}
+
+// Config returns the configuration, the same one for as long as no file changes. The caller sets nothing in it but in a clone.
+func (t *Trust) Config(c *Common) (*tls.Config, error) {
+	files, err := readTLSFiles(c)
+	if err != nil {
+		return nil, err
+	}
+	sum := files.sum()
+	if t.config != nil && sum == t.files {
+		return t.config, nil
+	}
+	with, err := files.trust()
+	if err != nil {
+		return nil, err
+	}
+	t.config, t.files = tlsConfig(c, with), sum
+	return t.config, nil
+}

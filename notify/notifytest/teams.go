@@ -61,11 +61,13 @@ func (p *Teams) Judge(r *http.Request, body []byte, now time.Time) (Answer, bool
 }
 
 // teamsKeys are the keys that a kind of element may have, of those that an Adaptive Card 1.2 knows.
-var teamsKeys = map[string]string{
-	"AdaptiveCard":  " $schema type version body msteams ",
-	"Container":     " type style bleed separator spacing items ",
-	"RichTextBlock": " type separator spacing inlines ",
-	"TextRun":       " type text color size weight isSubtle fontType ",
+func teamsKeys(kind string) string {
+	return map[string]string{
+		"AdaptiveCard":  " $schema type version body msteams ",
+		"Container":     " type style bleed separator spacing items ",
+		"RichTextBlock": " type separator spacing inlines ",
+		"TextRun":       " type text color size weight isSubtle fontType ",
+	}[kind]
 }
 
 // CardMistake says why Teams would not show a message, empty if it would.
@@ -100,8 +102,8 @@ func CardMistake(body []byte) string {
 
 func elementMistake(e map[string]any) string {
 	kind, _ := e["type"].(string)
-	known, ok := teamsKeys[kind]
-	if !ok {
+	known := teamsKeys(kind)
+	if known == "" {
 		return fmt.Sprintf("element of type %q", kind)
 	}
 	for key := range e {

@@ -4,22 +4,37 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/notify/email"
 )
 
 // receivers are one of each type, as the page's own configuration says.
 func receivers(t *testing.T, base string) map[string]notify.Receiver {
 	t.Helper()
 	all := map[string]notify.Receiver{}
-	for _, p := range newRoom(base, "demo-secret").places {
+	for _, p := range newRoom(base, "", "demo-secret").places {
+		if p.mail != nil {
+			c := *email.Defaults().(*email.Config)
+			c.Smarthost = regexp.MustCompile(`smarthost: (\S+)`).FindStringSubmatch(get(t, base+"/"))[1]
+			c.Security, c.From, c.To = "none", "edge@shop.example", []string{"ops@example.com"}
+			r, err := c.New(notify.Common{Name: p.name, Cluster: "shop-1"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(r.Close)
+			all[p.name] = r
+			continue
+		}
 		cfg := configtest.Keys{Name: p.name, Type: p.name, Cluster: "shop-1"}
 		for _, line := range p.config {
 			key, value, _ := strings.Cut(line, ": ")
@@ -48,9 +63,15 @@ func receivers(t *testing.T, base string) map[string]notify.Receiver {
 
 func start(t *testing.T) (*room, string) {
 	t.Helper()
-	r := newRoom("", "demo-secret")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRoom("", listener.Addr().String(), "demo-secret")
+	r.mail().Listen(listener)
 	server := httptest.NewServer(r.handler())
 	t.Cleanup(func() {
+		r.mail().Close()
 		r.heal()
 		server.CloseClientConnections()
 		server.Close()
@@ -166,6 +187,16 @@ func TestButtonsSetFaults(t *testing.T) {
 		if err := send(t.Context(), all["dingtalk"], m); err != nil {
 			t.Errorf("%s of feishu: dingtalk: %v", fault, err)
 		}
+		post(t, base, "email", fault)
+		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
+		if fault == "hang" {
+			ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+		}
+		err = send(ctx, all["email"], m)
+		cancel()
+		if err == nil || notify.OutcomeOf(err) != outcome {
+			t.Errorf("email, %s: %v, want %s", fault, err, outcome)
+		}
 		if page := get(t, base+"/?part"); !strings.Contains(page, `value="`+fault+`" class="`+fault+` on"`) {
 			t.Errorf("the button %s is not lit", fault)
 		}
@@ -195,7 +226,7 @@ func TestServerEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	reader, writer := io.Pipe()
 	done := make(chan error, 1)
-	go func() { done <- serve(ctx, "127.0.0.1:0", "", writer) }()
+	go func() { done <- serve(ctx, "127.0.0.1:0", "127.0.0.1:0", "", writer) }()
 	line := make([]byte, 200)
 	n, err := reader.Read(line)
 	if err != nil || !strings.HasPrefix(string(line[:n]), "open http://127.0.0.1:") {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/edge-eventer/edge-eventer/notify/notifytest"
 )
@@ -20,8 +21,10 @@ const maxShown = 200
 type place struct {
 	name   string
 	prefix string
-	fake   *notifytest.Fake
-	show   func(*notifytest.Received) card
+	// fake or mail is the far end.
+	fake *notifytest.Fake
+	mail *notifytest.Mail
+	show func(*notifytest.Received) card
 	// config is the receiver in the agent's configuration, its lines after the name.
 	config []string
 	fault  string
@@ -60,7 +63,8 @@ type block struct {
 //go:embed page.html
 var pageSource string
 
-func newRoom(base, secret string) *room {
+// newRoom returns one whose fakes are at the base URL and whose mail server is at the address.
+func newRoom(base, mail, secret string) *room {
 	r := &room{page: template.Must(template.New("page").Parse(pageSource))}
 	signed := func(lines ...string) []string {
 		if secret != "" {
@@ -77,20 +81,68 @@ func newRoom(base, secret string) *room {
 		{name: "telegram", prefix: "/bot", fake: notifytest.New(&notifytest.Telegram{PerMinute: 20}), show: showTelegram, config: []string{"url: " + base, "token: 1:demo", "chatId: \"-100\""}},
 		{name: "worktile", prefix: "/incoming/", fake: notifytest.New(&notifytest.Worktile{}), show: showWorktile, config: []string{url("/incoming/demo")}},
 		{name: "teams", prefix: "/powerautomate/", fake: notifytest.New(&notifytest.Teams{Sig: "demo", PerSecond: 4}), show: showTeams, config: []string{url("/powerautomate/workflows/demo/triggers/manual/paths/invoke?sig=demo")}},
+		{name: "email", mail: notifytest.NewMail(notifytest.MailOptions{}), config: []string{"smarthost: " + mail, "security: none", "from: edge@shop.example", "to: [ops@example.com]"}},
 		{name: "webhook", prefix: "/webhook", fake: notifytest.New(&notifytest.Webhook{}), show: showWebhook, config: []string{url("/webhook")}},
 		{name: "alertmanager", prefix: "/api/v2/alerts", fake: notifytest.New(&notifytest.Alertmanager{}), show: showAlerts, config: []string{"url: " + base}},
 		{name: "kafka-rest", prefix: "/topics/", fake: notifytest.New(&notifytest.KafkaRest{}), show: showJSON, config: []string{"url: " + base}},
 		{name: "cloudevents", prefix: "/cloudevents", fake: notifytest.New(&notifytest.CloudEvents{Batched: true}), show: showJSON, config: []string{url("/cloudevents")}},
 	}
 	for _, p := range r.places {
-		p.fake.OnReceive(func(m notifytest.Received) { r.add(p, &m) })
+		if p.mail != nil {
+			p.mail.OnReceive(func(l notifytest.Letter) { r.add(p, showLetter(&l), l.At, string(l.Raw)) })
+			continue
+		}
+		p.fake.OnReceive(func(m notifytest.Received) { r.add(p, p.show(&m), m.At, indented(m.Body)) })
 	}
 	return r
 }
 
-func (r *room) add(p *place, m *notifytest.Received) {
-	c := p.show(m)
-	c.Place, c.Time, c.Raw = p.name, m.At.Format("15:04:05"), indented(m.Body)
+// mail is the mail server among the places.
+func (r *room) mail() *notifytest.Mail {
+	for _, p := range r.places {
+		if p.mail != nil {
+			return p.mail
+		}
+	}
+	return nil
+}
+
+// counts returns how many messages were taken, and how many there were.
+func (p *place) counts() (taken, asked int) {
+	if p.mail == nil {
+		return len(p.fake.Received()), p.fake.Requests()
+	}
+	for _, line := range p.mail.Commands() {
+		if strings.HasPrefix(line, "MAIL ") {
+			asked++
+		}
+	}
+	return len(p.mail.Received()), asked
+}
+
+// set sets a fault.
+func (p *place) set(f *fault) {
+	if p.mail == nil {
+		p.fake.Heal()
+		f.set(p.fake)
+		return
+	}
+	p.mail.Heal()
+	switch f.Name {
+	case "heal":
+	case "hang":
+		p.mail.Hang("MAIL")
+	default:
+		verb := map[string]string{"down": "MAIL", "500": "END", "rate": "MAIL", "refuse": "MAIL", "portal": "GREETING"}[f.Name]
+		p.mail.Answer(verb, -1, map[string]string{
+			"500": "451 4.3.0 local error", "rate": "450 4.7.1 slow down", "refuse": "550 5.7.1 not from here", "portal": "HTTP/1.1 302 Found",
+		}[f.Name])
+		p.mail.Drop()
+	}
+}
+
+func (r *room) add(p *place, c card, at time.Time, raw string) {
+	c.Place, c.Time, c.Raw = p.name, at.Format("15:04:05"), raw
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.count++
@@ -103,19 +155,19 @@ func (r *room) add(p *place, m *notifytest.Received) {
 
 func (r *room) heal() {
 	for _, p := range r.places {
-		p.fake.Heal()
+		p.set(&fault{Name: "heal", set: (*notifytest.Fake).Heal})
 	}
 }
 
-// faults are the buttons.
-func faults() []struct {
+// fault is a button.
+type fault struct {
 	Name, Label string
 	set         func(*notifytest.Fake)
-} {
-	return []struct {
-		Name, Label string
-		set         func(*notifytest.Fake)
-	}{
+}
+
+// faults are the buttons.
+func faults() []fault {
+	return []fault{
 		{"heal", "works", (*notifytest.Fake).Heal},
 		{"down", "down", (*notifytest.Fake).Down},
 		{"hang", "hang", (*notifytest.Fake).Hang},
@@ -132,7 +184,7 @@ func (r *room) handler() http.Handler {
 	mux.HandleFunc("POST /fault", r.setFault)
 	mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) {
 		for _, p := range r.places {
-			if strings.HasPrefix(req.URL.Path, p.prefix) {
+			if p.fake != nil && strings.HasPrefix(req.URL.Path, p.prefix) {
 				p.fake.ServeHTTP(w, req)
 				return
 			}
@@ -163,8 +215,9 @@ func (r *room) servePage(w http.ResponseWriter, req *http.Request) {
 	data.Only = req.URL.Query().Get("only")
 	r.mu.Lock()
 	for _, p := range r.places {
+		taken, asked := p.counts()
 		s := shownPlace{
-			Name: p.name, Count: len(p.fake.Received()), Asked: p.fake.Requests(),
+			Name: p.name, Count: taken, Asked: asked,
 			Config: fmt.Sprintf("- name: %s-demo\n  type: %s\n  %s", p.name, p.name, strings.Join(p.config, "\n  ")),
 		}
 		for _, f := range faults() {
@@ -206,8 +259,7 @@ func (r *room) setFault(w http.ResponseWriter, req *http.Request) {
 		}
 		for _, p := range r.places {
 			if p.name == name || name == "all" {
-				p.fake.Heal()
-				f.set(p.fake)
+				p.set(&f)
 				r.mu.Lock()
 				p.fault = f.Name
 				r.mu.Unlock()

@@ -180,6 +180,18 @@ func showSlack(m *notifytest.Received) card {
 	return c
 }
 
+// showLetter shows a mail as its reader sees it, with the thread that it belongs to.
+func showLetter(l *notifytest.Letter) card {
+	c := card{Title: l.Subject(), Color: "#8a6d3b", Blocks: []block{{Class: "text", HTML: plain(l.Body)}}}
+	if l.Header.Get("Importance") != "" {
+		c.Color = "#d8342b"
+	}
+	if root := l.Header.Get("References"); root != "" {
+		c.Blocks = append(c.Blocks, block{Class: "note", HTML: plain("thread " + root)})
+	}
+	return c
+}
+
 type teamsElement struct {
 	Type, Style string
 	Items       []teamsElement
