@@ -19,6 +19,8 @@ import (
 	"time"
 
 	. "github.com/edge-eventer/edge-eventer/agent/watch"
+	"github.com/edge-eventer/edge-eventer/agent/watch/apiclient"
+	"github.com/edge-eventer/edge-eventer/agent/watch/stream"
 )
 
 // serve runs the fake server behind real TLS and HTTP/2.
@@ -318,11 +320,11 @@ func TestHalfOpenWatchIsNoticedInLessThanNinetySeconds(t *testing.T) {
 	server := serve(t, newFakeServer().handle)
 	config := filepath.Join(t.TempDir(), "config")
 	kubeconfig(t, config, server.URL, server, "{token: secret}")
-	c, _, err := Connect(Options{Kubeconfig: config})
+	c, err := apiclient.Connect(apiclient.Options{Kubeconfig: config})
 	if err != nil {
 		t.Fatal(err)
 	}
-	rt := c.Transport
+	rt := c.Client.Transport
 	for {
 		wrapper, ok := rt.(interface{ WrappedRoundTripper() http.RoundTripper })
 		if !ok {
@@ -349,11 +351,11 @@ func TestKubeconfigIsFoundInOrder(t *testing.T) {
 	t.Setenv("KUBERNETES_SERVICE_PORT", "")
 	t.Setenv("KUBECONFIG", filepath.Join(dir, "missing")+string(filepath.ListSeparator)+env)
 	for path, want := range map[string]string{named: "https://named:1/api/v1", "": "https://env:1/api/v1"} {
-		_, base, err := Connect(Options{Kubeconfig: path})
+		c, err := apiclient.Connect(apiclient.Options{Kubeconfig: path})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := base.String(); got != want {
+		if got := c.Base.String(); got != want {
 			t.Errorf("kubeconfig %q leads to %s, want %s", path, got, want)
 		}
 	}
@@ -381,7 +383,7 @@ func TestWrongKubeconfigIsSaid(t *testing.T) {
 			t.Errorf("error %v, want one with %s", err, want)
 		}
 	}
-	if _, err := os.Stat(K3sKubeconfig); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(apiclient.K3sKubeconfig); errors.Is(err, os.ErrNotExist) {
 		want := "no way to the API server: not in a pod, $KUBECONFIG is empty, and there is no /etc/rancher/k3s/k3s.yaml"
 		if _, err := New(Options{}, newTap(t)); err == nil || err.Error() != want {
 			t.Errorf("error %v, want %s", err, want)
@@ -415,7 +417,7 @@ func TestErrorAnswerIsReadToItsLimitAndTokensDoNotFollowRedirects(t *testing.T) 
 	w := run(t, fast(Options{Kubeconfig: config}), sink)
 	eventually(t, "six failures", func() bool { return w.Status().Namespaces[0].Failures >= 6 })
 	f := w.Status().Namespaces[0].Failing
-	if f.Reason != "refused" || len(f.Err.Error()) > 2*MaxField {
+	if f.Reason != "refused" || len(f.Err.Error()) > 2*stream.MaxField {
 		t.Errorf("failing with %s: %d bytes", f.Reason, len(f.Err.Error()))
 	}
 	if asked.Load() != 0 {
@@ -467,13 +469,13 @@ func TestASinkThatWaitsHoldsBackTheStream(t *testing.T) {
 		}
 		return w
 	}())
-	eventually(t, "a full window", func() bool { return sent.Load() > MaxStreamWindow/2 })
+	eventually(t, "a full window", func() bool { return sent.Load() > apiclient.MaxStreamWindow/2 })
 	// However long it takes, no more may come. A machine that is slow sees less of it.
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for range 50 {
 		<-tick.C
-		if n := sent.Load(); n > 4*MaxStreamWindow {
+		if n := sent.Load(); n > 4*apiclient.MaxStreamWindow {
 			t.Errorf("the API server sent %d bytes ahead", n)
 			break
 		}

@@ -11,6 +11,6 @@
 //   - No failure ends it and none makes it loop without a pause.
 //   - It needs get, list and watch on events, and nothing else.
 //
-// This is the only package that imports Kubernetes. It is built on client-go's REST client alone: no clientset, no informer,
-// no cache, no scheme of API types. DESIGN.md says why and what each fault does.
+// Two packages below it know the API server: apiclient asks, and is the only one in the agent that imports client-go; stream reads the
+// answers. What is here decides what to ask next, and what the state of the watch is. DESIGN.md says why and what each fault does.
 package watch

@@ -1,11 +1,8 @@
 package watch
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"sync"
 	"time"
 )
@@ -48,9 +45,15 @@ type NamespaceStatus struct {
 	// Failing is nil while all is well.
 	Failing *Failing
 
-	// Lists, Watches, Frames, Expired and Failures count what was begun, taken and met since the start: complete lists, opened
-	// watches, frames of watches, answers that a position or a continue token is too old (410), and all failures.
-	Lists, Watches, Frames, Expired, Failures uint64
+	Counts
+}
+
+// Counts are what the watch of one namespace met since the start.
+type Counts struct {
+	// Lists counts complete lists, Watches opened watches.
+	Lists, Watches uint64
+	// Expired counts answers that a position or a continue token is too old (410), Failures all failures.
+	Expired, Failures uint64
 	// Skipped counts events that could not be read: without UID or resourceVersion, no JSON, or too large.
 	Skipped uint64
 }
@@ -69,74 +72,6 @@ type Failing struct {
 	Reason string
 	// Err is the last failure.
 	Err error
-}
-
-var (
-	errStalled = errors.New("no byte arrived for too long")
-	// errHeldBack: the sink took a change only after a long time. What the connection holds by then is as old, and says nothing of
-	// what is; so the watch is opened again at its position.
-	errHeldBack = errors.New("the sink held the watch back")
-	errOverdue  = errors.New("the API server did not end the request in time")
-	// errClosedAtOnce: a 200 that ends at once without a frame is how some API servers answer a position that is too old
-	// (kubernetes/kubernetes#104171).
-	errClosedAtOnce = errors.New("the watch was closed at once without a word")
-)
-
-// sinkError is an error of the sink.
-type sinkError struct{ err error }
-
-func (e *sinkError) Error() string { return e.err.Error() }
-func (e *sinkError) Unwrap() error { return e.err }
-
-// malformedError is an answer that is no list or no watch.
-type malformedError struct{ err error }
-
-func (e *malformedError) Error() string { return e.err.Error() }
-func (e *malformedError) Unwrap() error { return e.err }
-
-func malformed(format string, args ...any) error { return &malformedError{fmt.Errorf(format, args...)} }
-
-// step is what failed.
-type step string
-
-const (
-	stepPosition step = "read the position"
-	stepList     step = "list"
-	stepWatch    step = "watch"
-)
-
-// reason sorts a failure into a word and a sentence for the operator.
-func reason(namespace string, s step, err error) (word, sentence string) {
-	if _, ok := errors.AsType[*sinkError](err); ok {
-		return "sink", "events cannot be taken"
-	}
-	if refusal, ok := errors.AsType[*apiError](err); ok {
-		switch {
-		case gone(err):
-			return "expired", "the API server keeps forgetting the position before it is reached"
-		case refusal.Code == http.StatusUnauthorized:
-			return "unauthorized", "the API server refused the credential (401 Unauthorized): it is expired, revoked or of another cluster"
-		case refusal.Code == http.StatusForbidden:
-			where := "in all namespaces"
-			if namespace != "" {
-				where = "in namespace " + namespace
-			}
-			return "forbidden", fmt.Sprintf("the agent may not %s events %s (403 Forbidden): it needs get, list and watch on events", s, where)
-		case refusal.Code == http.StatusTooManyRequests:
-			return "throttled", "the API server is too busy (429 Too Many Requests)"
-		}
-		return "refused", fmt.Sprintf("the API server answered %d", refusal.Code)
-	}
-	if _, ok := errors.AsType[*malformedError](err); ok {
-		return "malformed", "the API server's answer cannot be read"
-	}
-	switch {
-	case errors.Is(err, errStalled), errors.Is(err, errOverdue), errors.Is(err, context.DeadlineExceeded):
-		return "stalled", "the API server does not answer in time"
-	case errors.Is(err, errClosedAtOnce):
-		return "closed", "the API server keeps closing the watch at once"
-	}
-	return "unreachable", "the API server cannot be reached"
 }
 
 // health keeps the status of a namespace and logs when it changes.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/event"
+	"github.com/edge-eventer/edge-eventer/agent/watch/apiclient"
 )
 
 // DefaultPageSize is how many events a page of a list holds at most: about 400 KiB of JSON with usual messages.
@@ -85,7 +86,7 @@ type Options struct {
 
 	// timing and connect are replaced by tests.
 	timing  timing
-	connect func() (connection, error)
+	connect func() (apiclient.Connection, error)
 }
 
 // Watcher lists and watches events.
@@ -109,9 +110,6 @@ func New(o Options, sink Sink) (*Watcher, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	o.timing = o.timing.withDefaults()
-	if o.connect == nil {
-		o.connect = func() (connection, error) { return connect(o) }
-	}
 	namespaces := slices.Compact(slices.Sorted(slices.Values(o.Namespaces)))
 	if slices.Contains(namespaces, "") {
 		return nil, errors.New("namespaces: an empty name is not allowed; leave the list empty to watch all")
@@ -119,7 +117,7 @@ func New(o Options, sink Sink) (*Watcher, error) {
 	if len(namespaces) == 0 {
 		namespaces = []string{""}
 	}
-	c, err := newClient(o)
+	c, err := o.client()
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +127,17 @@ func New(o Options, sink Sink) (*Watcher, error) {
 		w.loops = append(w.loops, newLoop(namespace, o, c, sink, turns))
 	}
 	return w, nil
+}
+
+// client returns the client that all namespaces share.
+func (o Options) client() (*apiclient.Client, error) {
+	if o.connect != nil {
+		return apiclient.NewWith(o.connect, o.timing.stall)
+	}
+	return apiclient.New(apiclient.Options{
+		Kubeconfig: o.Kubeconfig, Version: o.Version,
+		Stall: o.timing.stall, PingAfter: o.timing.pingAfter, PingTimeout: o.timing.pingTimeout,
+	})
 }
 
 // Run lists and watches until ctx ends, and returns its cause. No failure of the API server or of the sink ends it.
@@ -145,7 +154,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 // any time.
 func (w *Watcher) Relist() {
 	for _, l := range w.loops {
-		l.relist()
+		l.stale.say()
 	}
 }
 

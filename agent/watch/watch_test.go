@@ -14,6 +14,8 @@ import (
 	"time"
 
 	. "github.com/edge-eventer/edge-eventer/agent/watch"
+	"github.com/edge-eventer/edge-eventer/agent/watch/apiclient"
+	"github.com/edge-eventer/edge-eventer/agent/watch/stream"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
@@ -87,7 +89,7 @@ func TestChangesAreShownInOrderAfterTheList(t *testing.T) {
 			t.Errorf("%d changes, want 4", changes)
 		}
 		s := w.Status().Namespaces[0]
-		if s.State != StateWatching || s.Failing != nil || s.Lists != 1 || s.Watches != 1 || s.Frames != 4 || s.LastEvent.IsZero() {
+		if s.State != StateWatching || s.Failing != nil || s.Lists != 1 || s.Watches != 1 || s.LastEvent.IsZero() {
 			t.Errorf("status %+v", s)
 		}
 		stop()
@@ -532,7 +534,7 @@ func TestLargeMessagesAreGivenInPartsOfHalfAMebibyte(t *testing.T) {
 		_, stop := start(t, server, sink, Options{PageSize: 250})
 		after(time.Minute)
 		wantOnce(t, server, sink)
-		if most == 0 || most > MaxPageText+2*MaxMessage {
+		if most == 0 || most > MaxPageText+2*stream.MaxMessage {
 			t.Errorf("a page held %d bytes of messages", most)
 		}
 		_, pages, _ := sink.snapshot()
@@ -640,7 +642,7 @@ func TestListThatBreaksOffAfterAPartWasGivenBeginsAnew(t *testing.T) {
 		server, sink := newFakeServer(), newTap(t)
 		server.put(names("old", 100)...)
 		for _, e := range server.events {
-			e.message = strings.Repeat("m", MaxMessage)
+			e.message = strings.Repeat("m", stream.MaxMessage)
 		}
 		first := true
 		server.setFault(func(r fakeRequest) *http.Response {
@@ -881,7 +883,7 @@ func TestTheBodyOfAnErrorIsReadWithinABound(t *testing.T) {
 		})
 		_, stop := start(t, server, sink, Options{})
 		after(time.Minute)
-		if n := body.read.Load(); n > 2*MaxErrorBody {
+		if n := body.read.Load(); n > 2*apiclient.MaxErrorBody {
 			t.Errorf("%d bytes of an error were read", n)
 		}
 		stop()

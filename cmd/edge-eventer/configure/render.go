@@ -16,7 +16,7 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent/control"
 	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
-	"github.com/edge-eventer/edge-eventer/agent/watch"
+	"github.com/edge-eventer/edge-eventer/agent/watch/stream"
 	"github.com/edge-eventer/edge-eventer/cmd/edge-eventer/cli"
 	"github.com/edge-eventer/edge-eventer/notify"
 )
@@ -98,7 +98,7 @@ func eventsIn(data []byte) ([]event.Event, error) {
 			events = append(events, entry.Incident.Event.Event)
 			continue
 		}
-		e, err := watch.DecodeEvent(document)
+		e, err := stream.DecodeEvent(document)
 		if err != nil {
 			return nil, err
 		}

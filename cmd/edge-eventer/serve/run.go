@@ -15,7 +15,7 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent"
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/memory"
-	"github.com/edge-eventer/edge-eventer/agent/watch"
+	"github.com/edge-eventer/edge-eventer/agent/watch/apiclient"
 	"github.com/edge-eventer/edge-eventer/cmd/edge-eventer/cli"
 )
 
@@ -70,7 +70,7 @@ func runAgent(flags *runFlags, proc *cli.Process) error {
 	// would end the process, and every other receiver with it.
 	proc.IgnoreClosedPipes()
 	tuned, trim := memory.Tune()
-	watch.RouteClientLogs(logger)
+	apiclient.RouteClientLogs(logger)
 
 	ctx, stop := proc.Interrupted()
 	defer stop()

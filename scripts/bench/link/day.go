@@ -43,7 +43,7 @@ type step struct {
 
 // recorded reads the recorded events, without what a server keeps only for itself.
 func recorded() ([]map[string]any, error) {
-	names, err := filepath.Glob("agent/watch/testdata/events/*.json")
+	names, err := filepath.Glob("agent/watch/stream/testdata/events/*.json")
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package watch
+package stream
 
 import (
 	"encoding/json"
@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	// maxMessage is how many bytes of a message are kept. Through core/v1 the API server takes messages of any length.
-	maxMessage = 16 << 10
-	// maxField is how many bytes of any other text are kept. Names have at most 253, reasons 128 through events.k8s.io.
-	maxField = 1 << 10
+	// MaxMessage is how many bytes of a message are kept. Through core/v1 the API server takes messages of any length.
+	MaxMessage = 16 << 10
+	// MaxField is how many bytes of any other text are kept. Names have at most 253, reasons 128 through events.k8s.io.
+	MaxField = 1 << 10
 )
 
 // wireEvent is a core/v1 Event as JSON, without what no receiver uses: managedFields alone are half of an event.
@@ -75,16 +75,22 @@ func (t *wireTime) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// decodeEvent reads a core/v1 Event of a list.
-func decodeEvent(item raw) (event.Event, error) {
-	if item.tooLarge {
+// DecodeEvent reads one core/v1 Event as `kubectl get event -o json` prints it, by the rules that hold for events of the API
+// server: times that are none are left out, texts are cut to MaxMessage and MaxField, and an event without uid or resourceVersion is
+// an error.
+func DecodeEvent(data []byte) (event.Event, error) { return Raw{data: data}.Event() }
+
+// Event reads an event of a list. An event without UID or with a resourceVersion that is no number cannot be told from others, and is
+// an error, as is one that is too large.
+func (r Raw) Event() (event.Event, error) {
+	if r.tooLarge {
 		return event.Event{}, errTooLarge
 	}
 	var w wireEvent
-	if err := unmarshal(item.data, &w); err != nil {
+	if err := unmarshal(r.data, &w); err != nil {
 		return event.Event{}, fmt.Errorf("decode event: %w", err)
 	}
-	return w.event(item.cut)
+	return w.event(r.cut)
 }
 
 // unmarshal leaves a field empty that is of a wrong type.
@@ -96,8 +102,7 @@ func unmarshal(data []byte, v any) error {
 	return err
 }
 
-// event converts. An event without UID or with a resourceVersion that is no number cannot be told from others, and is an
-// error.
+// event converts.
 func (w *wireEvent) event(alreadyCut int) (event.Event, error) {
 	if w.Metadata.UID == "" {
 		return event.Event{}, fmt.Errorf("event %.64q has no uid", w.Metadata.Name)
@@ -107,24 +112,24 @@ func (w *wireEvent) event(alreadyCut int) (event.Event, error) {
 	}
 	e := event.Event{
 		ObjectMeta: event.ObjectMeta{
-			Name:              field(w.Metadata.Name),
-			Namespace:         field(w.Metadata.Namespace),
-			UID:               field(w.Metadata.UID),
+			Name:              Text(w.Metadata.Name),
+			Namespace:         Text(w.Metadata.Namespace),
+			UID:               Text(w.Metadata.UID),
 			ResourceVersion:   w.Metadata.ResourceVersion,
 			CreationTimestamp: w.Metadata.CreationTimestamp.Time,
 		},
 		InvolvedObject:      w.InvolvedObject.reference(),
-		Reason:              field(w.Reason),
-		Message:             cut(w.Message, maxMessage, alreadyCut),
-		Source:              event.Source{Component: field(w.Source.Component), Host: field(w.Source.Host)},
+		Reason:              Text(w.Reason),
+		Message:             cut(w.Message, MaxMessage, alreadyCut),
+		Source:              event.Source{Component: Text(w.Source.Component), Host: Text(w.Source.Host)},
 		FirstTimestamp:      w.FirstTimestamp.Time,
 		LastTimestamp:       w.LastTimestamp.Time,
 		Count:               w.Count,
-		Type:                field(w.Type),
+		Type:                Text(w.Type),
 		EventTime:           w.EventTime.Time,
-		Action:              field(w.Action),
-		ReportingController: field(w.ReportingController),
-		ReportingInstance:   field(w.ReportingInstance),
+		Action:              Text(w.Action),
+		ReportingController: Text(w.ReportingController),
+		ReportingInstance:   Text(w.ReportingInstance),
 	}
 	if w.Series != nil {
 		e.Series = &event.Series{Count: w.Series.Count, LastObservedTime: w.Series.LastObservedTime.Time}
@@ -138,17 +143,18 @@ func (w *wireEvent) event(alreadyCut int) (event.Event, error) {
 
 func (w *wireReference) reference() event.Reference {
 	return event.Reference{
-		Kind:            field(w.Kind),
-		Namespace:       field(w.Namespace),
-		Name:            field(w.Name),
-		UID:             field(w.UID),
-		APIVersion:      field(w.APIVersion),
-		ResourceVersion: field(w.ResourceVersion),
-		FieldPath:       field(w.FieldPath),
+		Kind:            Text(w.Kind),
+		Namespace:       Text(w.Namespace),
+		Name:            Text(w.Name),
+		UID:             Text(w.UID),
+		APIVersion:      Text(w.APIVersion),
+		ResourceVersion: Text(w.ResourceVersion),
+		FieldPath:       Text(w.FieldPath),
 	}
 }
 
-func field(s string) string { return cut(s, maxField, 0) }
+// Text returns s as every text but a message is kept: cut to MaxField bytes on a rune boundary, with a word on how many are missing.
+func Text(s string) string { return cut(s, MaxField, 0) }
 
 // cut shortens s to at most limit bytes on a rune boundary and says behind it how many bytes are missing, those that
 // were left out before included. encoding/json has already replaced what is not UTF-8.

@@ -1,4 +1,4 @@
-package watch
+package stream
 
 import (
 	"bytes"
@@ -18,10 +18,10 @@ func TestReadingAListStaysWithinItsAllocations(t *testing.T) {
 		b.ReportAllocs()
 		for b.Loop() {
 			items = 0
-			s := newScanner(bytes.NewReader(data))
-			if _, err := s.list(func(_ listMeta, item raw) error {
+			s := NewScanner(bytes.NewReader(data))
+			if _, err := s.List(func(_ ListMeta, item Raw) error {
 				items++
-				_, err := decodeEvent(item)
+				_, err := item.Event()
 				return err
 			}); err != nil {
 				b.Fatal(err)

@@ -1,4 +1,4 @@
-package watch
+package stream
 
 import (
 	"bytes"
@@ -50,8 +50,8 @@ func TestRecordedEventsConvert(t *testing.T) {
 		}
 		fmt.Fprintf(&got, "== %s\n", filepath.ToSlash(file))
 		if filepath.Base(file) == "list.json" {
-			_, err = newScanner(bytes.NewReader(data)).list(func(_ listMeta, item raw) error {
-				e, err := decodeEvent(item)
+			_, err = NewScanner(bytes.NewReader(data)).List(func(_ ListMeta, item Raw) error {
+				e, err := item.Event()
 				fmt.Fprintln(&got, line(&e))
 				return err
 			})
@@ -143,7 +143,7 @@ func recordedFrames(t *testing.T) []event.Event {
 		t.Fatal(err)
 	}
 	var events []event.Event
-	s := newScanner(iotest.OneByteReader(bytes.NewReader(data)))
+	s := NewScanner(iotest.OneByteReader(bytes.NewReader(data)))
 	for {
 		value, err := s.value()
 		if errors.Is(err, io.EOF) {
@@ -208,7 +208,7 @@ func TestLongMessageIsCutOnARuneBoundaryAndSaysSo(t *testing.T) {
 	for name, c := range map[string]struct{ message, json string }{
 		"ascii":         {strings.Repeat("x", 1<<20), ""},
 		"chinese":       {strings.Repeat("镜像拉取失败", 60_000), ""},
-		"one too many":  {strings.Repeat("x", maxMessage+1), ""},
+		"one too many":  {strings.Repeat("x", MaxMessage+1), ""},
 		"escaped":       {strings.Repeat("\"\\\n", 100_000), ""},
 		"as \\u":        {strings.Repeat("\u0001é像", 50_000), strings.Repeat(`\u0001\u00e9\u50cf`, 50_000)},
 		"surrogates":    {strings.Repeat("😀", 50_000), strings.Repeat(`\ud83d\ude00`, 50_000)},
@@ -219,7 +219,7 @@ func TestLongMessageIsCutOnARuneBoundaryAndSaysSo(t *testing.T) {
 			if c.json == "" {
 				c.json = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(c.message)
 			}
-			s := newScanner(strings.NewReader(`{"metadata":{"uid":"u","resourceVersion":"7"},"message":"` + c.json + `","reason":"after"} {"next":1}`))
+			s := NewScanner(strings.NewReader(`{"metadata":{"uid":"u","resourceVersion":"7"},"message":"` + c.json + `","reason":"after"} {"next":1}`))
 			value, err := s.value()
 			if err != nil {
 				t.Fatal(err)
@@ -232,7 +232,7 @@ func TestLongMessageIsCutOnARuneBoundaryAndSaysSo(t *testing.T) {
 				t.Fatal(err)
 			}
 			kept, mark, found := strings.Cut(e.Message, "… (")
-			if !found || !utf8.ValidString(kept) || !strings.HasPrefix(c.message, kept) || len(kept) > maxMessage || len(kept) < maxMessage-3 {
+			if !found || !utf8.ValidString(kept) || !strings.HasPrefix(c.message, kept) || len(kept) > MaxMessage || len(kept) < MaxMessage-3 {
 				t.Errorf("kept %d bytes: %q", len(kept), e.Message[max(0, len(e.Message)-60):])
 			}
 			if want := fmt.Sprintf("%d more bytes)", len(c.message)-len(kept)); mark != want {
@@ -249,12 +249,12 @@ func TestLongMessageIsCutOnARuneBoundaryAndSaysSo(t *testing.T) {
 }
 
 func TestMessageOfUsualLengthIsUntouched(t *testing.T) {
-	message := strings.Repeat("m", maxMessage)
+	message := strings.Repeat("m", MaxMessage)
 	e, err := decode([]byte(`{"metadata":{"uid":"u","resourceVersion":"7"},"message":"`+message+`","reason":"`+strings.Repeat("r", 2000)+`"}`), 0)
 	if err != nil || e.Message != message {
 		t.Errorf("err %v, %d bytes", err, len(e.Message))
 	}
-	if want := strings.Repeat("r", maxField) + "… (976 more bytes)"; e.Reason != want {
+	if want := strings.Repeat("r", MaxField) + "… (976 more bytes)"; e.Reason != want {
 		t.Errorf("reason %.20q… of %d bytes", e.Reason, len(e.Reason))
 	}
 }
@@ -285,9 +285,9 @@ func TestListIsReadInAnyOrderOfItsParts(t *testing.T) {
 		{`{"kind":}`, "'}' where JSON needs a value", 0},
 	} {
 		n := 0
-		meta, err := newScanner(strings.NewReader(c.body)).list(func(_ listMeta, item raw) error {
+		meta, err := NewScanner(strings.NewReader(c.body)).List(func(_ ListMeta, item Raw) error {
 			n++
-			_, err := decodeEvent(item)
+			_, err := item.Event()
 			return err
 		})
 		if n != c.items {
@@ -305,7 +305,7 @@ func TestListIsReadInAnyOrderOfItsParts(t *testing.T) {
 func TestScannerHoldsNoMoreThanItsLimits(t *testing.T) {
 	// An endless string, an endless object and an endless number.
 	for _, endless := range []string{`{"a":"`, `{"a":[`, `12`} {
-		s := newScanner(io.MultiReader(strings.NewReader(endless), io.LimitReader(repeat("7"), 4<<20)))
+		s := NewScanner(io.MultiReader(strings.NewReader(endless), io.LimitReader(repeat("7"), 4<<20)))
 		if _, err := s.value(); err == nil {
 			t.Errorf("%s… was read", endless)
 		}
@@ -313,7 +313,7 @@ func TestScannerHoldsNoMoreThanItsLimits(t *testing.T) {
 			t.Errorf("%s…: the buffer grew to %d bytes", endless, cap(s.buf))
 		}
 	}
-	s := newScanner(strings.NewReader(`["` + strings.Repeat("x", 100_000) + `"] []`))
+	s := NewScanner(strings.NewReader(`["` + strings.Repeat("x", 100_000) + `"] []`))
 	for range 2 {
 		if _, err := s.value(); err != nil {
 			t.Fatal(err)
@@ -342,9 +342,9 @@ func FuzzList(f *testing.F) {
 	f.Add([]byte(`{"items":[{"metadata":{"uid":"u","resourceVersion":"7"}},null,1],"metadata":{"resourceVersion":"9"},"kind":"EventList"}`))
 	f.Add([]byte(`{"a":"\u00`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := newScanner(bytes.NewReader(data))
+		s := NewScanner(bytes.NewReader(data))
 		items := 0
-		_, err := s.list(func(_ listMeta, item raw) error {
+		_, err := s.List(func(_ ListMeta, item Raw) error {
 			items++
 			checkEvent(t, item.data, item.cut)
 			return nil
@@ -365,7 +365,7 @@ func FuzzWatchFrames(f *testing.F) {
 	f.Add([]byte(`{"type":"ERROR","object":{"kind":"Status","status":"Failure","message":"too old resource version: 1 (2)","reason":"Expired","code":410}}`))
 	f.Add([]byte(`{"type":"ADDED","object":{"metadata":{"uid":"u","resourceVersion":"7"},"message":"` + strings.Repeat("é", 40) + `"}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := newScanner(bytes.NewReader(data))
+		s := NewScanner(bytes.NewReader(data))
 		for n := 0; ; n++ {
 			value, err := s.value()
 			if n > len(data) {
@@ -386,11 +386,11 @@ func checkEvent(t *testing.T, data []byte, cut int) {
 	if err != nil {
 		return
 	}
-	if len(e.Message) > maxMessage+64 || !utf8.ValidString(e.Message) {
+	if len(e.Message) > MaxMessage+64 || !utf8.ValidString(e.Message) {
 		t.Errorf("message of %d bytes", len(e.Message))
 	}
 	for _, s := range []string{e.Name, e.Namespace, e.UID, e.Reason, e.Type, e.Action, e.InvolvedObject.Name, e.Source.Host} {
-		if len(s) > maxField+64 || !utf8.ValidString(s) {
+		if len(s) > MaxField+64 || !utf8.ValidString(s) {
 			t.Errorf("field of %d bytes", len(s))
 		}
 	}
@@ -404,10 +404,10 @@ func BenchmarkListItem(b *testing.B) {
 	items := 0
 	b.ReportAllocs()
 	for b.Loop() {
-		s := newScanner(bytes.NewReader(data))
-		_, err := s.list(func(_ listMeta, item raw) error {
+		s := NewScanner(bytes.NewReader(data))
+		_, err := s.List(func(_ ListMeta, item Raw) error {
 			items++
-			_, err := decodeEvent(item)
+			_, err := item.Event()
 			return err
 		})
 		if err != nil {
@@ -418,7 +418,7 @@ func BenchmarkListItem(b *testing.B) {
 }
 
 func decode(data []byte, cut int) (event.Event, error) {
-	return decodeEvent(raw{data: data, cut: cut})
+	return Raw{data: data, cut: cut}.Event()
 }
 
 // TestWhatCannotBeReadSaysAsMuchOfItselfAsItCan: the names of an event come before what makes it too large.

@@ -1,24 +1,20 @@
-package watch
+package stream
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strconv"
-	"time"
 	"unicode/utf8"
-
-	"github.com/edge-eventer/edge-eventer/agent/event"
 )
 
 const (
 	// maxValue is how much of one event or frame is kept in memory. The API server takes no request above 3 MiB and etcd
 	// no object above 1.5 MiB, nearly all of it message, of which the scanner keeps maxRawString.
 	maxValue = 1 << 20
-	// maxRawString is how much of a JSON string is kept: what maxMessage bytes take at worst, with each byte as \u00XX.
-	maxRawString = 6*maxMessage + 64
+	// maxRawString is how much of a JSON string is kept: what MaxMessage bytes take at worst, with each byte as \u00XX.
+	maxRawString = 6*MaxMessage + 64
 	// keepBuffer is the size above which the buffer is given back after use.
 	keepBuffer = 64 << 10
 )
@@ -26,21 +22,22 @@ const (
 // errTooLarge is the error of a value that was read over because it is larger than maxValue. The next one can be read.
 var errTooLarge = fmt.Errorf("event is larger than %d bytes even without the end of its message", maxValue)
 
-// scanner cuts a stream of JSON into values without holding more than one of them, and of a long string only the
+// Scanner cuts a stream of JSON into values without holding more than one of them, and of a long string only the
 // beginning. It checks no more of the syntax than it needs to find where a value ends: encoding/json does the rest.
 //
 // A json.Decoder would hold a whole event with a 1 MiB message two times, and could not go on after one that is too large.
-type scanner struct {
+type Scanner struct {
 	r   *bufio.Reader
 	buf []byte
 	// cut is how many bytes, decoded, the longest cut string of the last value lost.
 	cut int
 }
 
-func newScanner(r io.Reader) *scanner { return &scanner{r: bufio.NewReaderSize(r, 8<<10)} }
+// NewScanner returns a Scanner that reads from r, 8 KiB at a time.
+func NewScanner(r io.Reader) *Scanner { return &Scanner{r: bufio.NewReaderSize(r, 8<<10)} }
 
 // peek returns the next byte that is not white space. At the end of the stream it returns io.EOF.
-func (s *scanner) peek() (byte, error) {
+func (s *Scanner) peek() (byte, error) {
 	for {
 		c, err := s.r.ReadByte()
 		if err != nil {
@@ -55,20 +52,20 @@ func (s *scanner) peek() (byte, error) {
 }
 
 // expect reads over white space and the byte.
-func (s *scanner) expect(want byte) error {
+func (s *Scanner) expect(want byte) error {
 	c, err := s.peek()
 	if err != nil {
 		return unexpected(err)
 	}
 	if c != want {
-		return malformed("answer has %q where JSON needs %q", c, want)
+		return Malformed("answer has %q where JSON needs %q", c, want)
 	}
 	_, err = s.r.Discard(1)
 	return err
 }
 
-// raw is an event or a frame as it came.
-type raw struct {
+// Raw is an event or a frame as it came. It is valid until the Scanner reads on.
+type Raw struct {
 	data []byte
 	// cut is how many bytes, decoded, the longest cut string lost.
 	cut int
@@ -76,17 +73,17 @@ type raw struct {
 	tooLarge bool
 }
 
-// event is value for one that may be too large.
-func (s *scanner) event() (raw, error) {
+// Next reads the next event or frame. The end of the stream before its first byte is io.EOF, an end within it io.ErrUnexpectedEOF.
+func (s *Scanner) Next() (Raw, error) {
 	data, err := s.value()
 	if errors.Is(err, errTooLarge) {
-		return raw{s.buf, s.cut, true}, nil
+		return Raw{s.buf, s.cut, true}, nil
 	}
-	return raw{data: data, cut: s.cut}, err
+	return Raw{data: data, cut: s.cut}, err
 }
 
 // value reads the next value. It is valid until the next call. An end of the stream before the first byte is io.EOF.
-func (s *scanner) value() ([]byte, error) {
+func (s *Scanner) value() ([]byte, error) {
 	if cap(s.buf) > keepBuffer {
 		s.buf = nil
 	}
@@ -99,7 +96,7 @@ func (s *scanner) value() ([]byte, error) {
 	case '{', '[', '"':
 		err = s.nested()
 	case '}', ']', ',', ':':
-		return nil, malformed("answer has %q where JSON needs a value", first)
+		return nil, Malformed("answer has %q where JSON needs a value", first)
 	default:
 		err = s.literal()
 	}
@@ -113,14 +110,14 @@ func (s *scanner) value() ([]byte, error) {
 }
 
 // keep holds one byte; beyond maxValue it only remembers that there were more.
-func (s *scanner) keep(c byte) {
+func (s *Scanner) keep(c byte) {
 	if len(s.buf) <= maxValue {
 		s.buf = append(s.buf, c)
 	}
 }
 
 // nested reads an object, an array or a string.
-func (s *scanner) nested() error {
+func (s *Scanner) nested() error {
 	depth, inString := 0, false
 	// On the stack: one for each string on the heap was two thirds of what an event allocated.
 	var str rawString
@@ -158,7 +155,7 @@ func (s *scanner) nested() error {
 }
 
 // literal reads a number, true, false or null.
-func (s *scanner) literal() error {
+func (s *Scanner) literal() error {
 	for {
 		c, err := s.r.ReadByte()
 		if err != nil {
@@ -233,117 +230,17 @@ func decodedSize(code rune) int {
 	return utf8.RuneLen(code)
 }
 
-// listMeta is what a list says of itself.
-type listMeta struct {
-	ResourceVersion string `json:"resourceVersion"`
-	Continue        string `json:"continue"`
+// MalformedError is an answer that is no list or no watch.
+type MalformedError struct{ err error }
 
-	// date is the API server's clock.
-	date time.Time
-}
+// Error returns what is wrong with the answer.
+func (e *MalformedError) Error() string { return e.err.Error() }
 
-// list reads an EventList and calls each for every item with what is known of the list so far. The API server writes metadata
-// before items; another order is understood.
-func (s *scanner) list(each func(meta listMeta, item raw) error) (listMeta, error) {
-	var meta listMeta
-	kind := ""
-	if err := s.expect('{'); err != nil {
-		return meta, err
-	}
-	for {
-		c, err := s.peek()
-		if err != nil {
-			return meta, unexpected(err)
-		}
-		switch c {
-		case '}':
-			if kind != "EventList" {
-				return meta, malformed("answer is of kind %.64q, want EventList", kind)
-			}
-			if _, err := event.ParseResourceVersion(meta.ResourceVersion); err != nil {
-				return meta, malformed("list: %w", err)
-			}
-			return meta, nil
-		case ',':
-			if _, err := s.r.Discard(1); err != nil {
-				return meta, err
-			}
-			continue
-		}
-		var key string
-		if err := s.into(&key); err != nil {
-			return meta, err
-		}
-		if err := s.expect(':'); err != nil {
-			return meta, err
-		}
-		switch key {
-		case "kind":
-			err = s.into(&kind)
-		case "metadata":
-			err = s.into(&meta)
-		case "items":
-			err = s.items(func(item raw) error { return each(meta, item) })
-		default:
-			if _, err = s.value(); errors.Is(err, errTooLarge) {
-				err = nil
-			}
-			err = unexpected(err)
-		}
-		if err != nil {
-			return meta, err
-		}
-	}
-}
+// Unwrap returns the error of the decoder, if there is one.
+func (e *MalformedError) Unwrap() error { return errors.Unwrap(e.err) }
 
-// items reads an array, or null, which stands for an empty one.
-func (s *scanner) items(each func(item raw) error) error {
-	c, err := s.peek()
-	if err != nil {
-		return unexpected(err)
-	}
-	if c != '[' {
-		var none []struct{}
-		return s.into(&none)
-	}
-	if err := s.expect('['); err != nil {
-		return err
-	}
-	for {
-		c, err := s.peek()
-		if err != nil {
-			return unexpected(err)
-		}
-		if c == ']' || c == ',' {
-			if _, err := s.r.Discard(1); err != nil {
-				return err
-			}
-			if c == ']' {
-				return nil
-			}
-			continue
-		}
-		item, err := s.event()
-		if err != nil {
-			return unexpected(err)
-		}
-		if err := each(item); err != nil {
-			return err
-		}
-	}
-}
-
-// into reads the next value into v.
-func (s *scanner) into(v any) error {
-	value, err := s.value()
-	if err != nil {
-		return unexpected(err)
-	}
-	if err := json.Unmarshal(value, v); err != nil {
-		return malformed("decode answer: %w", err)
-	}
-	return nil
-}
+// Malformed returns a MalformedError, with text as fmt.Errorf makes it.
+func Malformed(format string, args ...any) error { return &MalformedError{fmt.Errorf(format, args...)} }
 
 // unexpected turns an end of the stream into the error that it is inside a value.
 func unexpected(err error) error {

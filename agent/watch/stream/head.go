@@ -1,4 +1,4 @@
-package watch
+package stream
 
 import (
 	"bytes"
@@ -17,6 +17,9 @@ type head struct {
 	frameType string
 	meta      event.ObjectMeta
 }
+
+// Meta returns what an event that cannot be read says of itself. The UID is one made of the bytes where it shows none.
+func (r Raw) Meta() event.ObjectMeta { return readHead(r.data).meta }
 
 // errHeadRead ends the reading of a head.
 var errHeadRead = errors.New("the metadata ends here")
@@ -77,16 +80,16 @@ func (h *head) value(d *json.Decoder, at string) error {
 	case ".type":
 		// A frame begins with its own; an event has one too.
 		if h.frameType == "" {
-			h.frameType = field(text)
+			h.frameType = Text(text)
 		}
 	case ".metadata.name":
-		h.meta.Name = field(text)
+		h.meta.Name = Text(text)
 	case ".metadata.namespace":
-		h.meta.Namespace = field(text)
+		h.meta.Namespace = Text(text)
 	case ".metadata.uid":
-		h.meta.UID = field(text)
+		h.meta.UID = Text(text)
 	case ".metadata.resourceVersion":
-		h.meta.ResourceVersion = field(text)
+		h.meta.ResourceVersion = Text(text)
 	case ".metadata.creationTimestamp":
 		var t wireTime
 		_ = t.UnmarshalJSON([]byte(`"` + text + `"`))
