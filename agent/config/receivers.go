@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"maps"
 	"net/url"
 	"reflect"
@@ -14,7 +15,6 @@ import (
 	"github.com/edge-eventer/edge-eventer/notify/cloudevents"
 	"github.com/edge-eventer/edge-eventer/notify/dingtalk"
 	"github.com/edge-eventer/edge-eventer/notify/elasticsearch"
-	"github.com/edge-eventer/edge-eventer/notify/email"
 	"github.com/edge-eventer/edge-eventer/notify/feishu"
 	"github.com/edge-eventer/edge-eventer/notify/influxdb"
 	"github.com/edge-eventer/edge-eventer/notify/kafka"
@@ -36,7 +36,6 @@ func types() map[string]func() notify.Settings {
 		cloudevents.Type:   cloudevents.Defaults,
 		dingtalk.Type:      dingtalk.Defaults,
 		elasticsearch.Type: elasticsearch.Defaults,
-		email.Type:         email.Defaults,
 		feishu.Type:        feishu.Defaults,
 		influxdb.Type:      influxdb.Defaults,
 		kafka.Type:         kafka.Defaults,
@@ -136,6 +135,19 @@ func platformOf(address string) string {
 		"open.feishu.cn": feishu.Type, "open.larksuite.com": feishu.Type, "oapi.dingtalk.com": dingtalk.Type, "qyapi.weixin.qq.com": wecom.Type,
 		"hooks.slack.com": slack.Type, "api.telegram.org": telegram.Type, "hook.worktile.com": worktile.Type,
 	}[strings.ToLower(u.Hostname())]
+}
+
+// UnreadableSecrets returns why files with an address or a secret of the receiver cannot be used: each as a sentence that begins with the key
+// and names the file, in the order of the keys.
+func (r *Receiver) UnreadableSecrets() []string {
+	var why []string
+	files := r.SecretFiles()
+	for _, key := range slices.Sorted(maps.Keys(files)) {
+		if _, err := notify.SecretFile(files[key]).Read(); err != nil {
+			why = append(why, fmt.Sprintf("%s: %v", key, err))
+		}
+	}
+	return why
 }
 
 // SecretFiles returns the files that hold secrets of the receiver, by their keys: urlFile, headers.Authorization.
