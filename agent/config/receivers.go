@@ -15,6 +15,7 @@ import (
 	"github.com/edge-eventer/edge-eventer/notify/cloudevents"
 	"github.com/edge-eventer/edge-eventer/notify/dingtalk"
 	"github.com/edge-eventer/edge-eventer/notify/elasticsearch"
+	"github.com/edge-eventer/edge-eventer/notify/email"
 	"github.com/edge-eventer/edge-eventer/notify/feishu"
 	"github.com/edge-eventer/edge-eventer/notify/influxdb"
 	"github.com/edge-eventer/edge-eventer/notify/kafka"
@@ -36,6 +37,7 @@ func types() map[string]func() notify.Settings {
 		cloudevents.Type:   cloudevents.Defaults,
 		dingtalk.Type:      dingtalk.Defaults,
 		elasticsearch.Type: elasticsearch.Defaults,
+		email.Type:         email.Defaults,
 		feishu.Type:        feishu.Defaults,
 		influxdb.Type:      influxdb.Defaults,
 		kafka.Type:         kafka.Defaults,
