@@ -22,13 +22,15 @@ func (a *Agent) control(ctx context.Context) error {
 
 // queues returns the queues of the open spool.
 func (a *Agent) queues() (*control.SpoolQueues, error) {
-	st := a.running()
-	if st == nil {
+	a.mu.Lock()
+	parts := a.parts
+	a.mu.Unlock()
+	if parts == nil {
 		return nil, errNotStarted
 	}
 	return &control.SpoolQueues{
-		Spool: st.spool,
-		Again: a.inUse.tryAgain,
+		Spool: parts.spool,
+		Again: a.tryAgain,
 		Dropped: func(receiver string, r control.Result) {
 			a.logger.Warn("records dropped by an operator", "receiver", receiver, "records", r.Records, "events", r.Events)
 		},

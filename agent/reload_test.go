@@ -13,7 +13,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/edge-eventer/edge-eventer/agent/agenttest"
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/link"
@@ -29,7 +28,7 @@ type reloaded struct {
 	path      string
 	sink      watch.Sink
 	mu        sync.Mutex
-	receivers map[string]*agenttest.Receiver
+	receivers map[string]*scripted
 	stop      context.CancelFunc
 	done      chan error
 }
@@ -79,7 +78,7 @@ func startReloaded(t *testing.T, receivers ...string) *reloaded {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &reloaded{t: t, path: filepath.Join(dir, "c.yaml"), receivers: make(map[string]*agenttest.Receiver), done: make(chan error, 1)}
+	r := &reloaded{t: t, path: filepath.Join(dir, "c.yaml"), receivers: make(map[string]*scripted), done: make(chan error, 1)}
 	r.write("", receivers...)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	r.start()
@@ -100,17 +99,17 @@ func (r *reloaded) start() {
 		t.Fatal(err)
 	}
 	r.agent = a
-	a.hooks.newReceiver = func(_ *config.Config, _ *config.Receiver, c notify.Common) (notify.Receiver, error) {
+	a.newReceiver = func(_ *config.Config, _ *config.Receiver, c notify.Common) (notify.Receiver, error) {
 		return r.receiver(c.Name), nil
 	}
 	for i := range a.receivers {
 		a.receivers[i] = r.receiver(c.Receivers[i].Name)
 	}
 	// A socket that is read would keep the bubble's clock from running.
-	a.hooks.answer = func(ctx context.Context) error { <-ctx.Done(); return nil }
-	a.hooks.watchLink = func(context.Context, link.Options) *link.Link { return nil }
+	a.answering = func(ctx context.Context) error { <-ctx.Done(); return nil }
+	a.watchLink = func(context.Context, link.Options) *link.Link { return nil }
 	ready := make(chan struct{})
-	a.hooks.watch = func(ctx context.Context, sink watch.Sink) error {
+	a.watching = func(ctx context.Context, sink watch.Sink) error {
 		r.sink = sink
 		close(ready)
 		<-ctx.Done()
@@ -130,11 +129,11 @@ func (r *reloaded) restart() {
 }
 
 // receiver returns the one of that name, which outlives the deliveries to it as a platform does.
-func (r *reloaded) receiver(name string) *agenttest.Receiver {
+func (r *reloaded) receiver(name string) *scripted {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.receivers[name] == nil {
-		r.receivers[name] = &agenttest.Receiver{}
+		r.receivers[name] = &scripted{}
 	}
 	return r.receivers[name]
 }
@@ -173,8 +172,8 @@ func TestReloadNeitherLosesNorRepeats(t *testing.T) {
 		for i := range 60 {
 			name := fmt.Sprintf("web%d", i)
 			want[name] = 1
-			r.show(agenttest.Warning(name, 10+i, 1, time.Now()))
-			agenttest.Pass(700 * time.Millisecond)
+			r.show(warning(name, 10+i, 1, time.Now()))
+			pass(700 * time.Millisecond)
 			switch i % 15 {
 			case 3:
 				r.write("", receiver("ops", ", groupWait: 7s"), receiver("new"))
@@ -187,14 +186,14 @@ func TestReloadNeitherLosesNorRepeats(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		agenttest.Pass(time.Minute)
-		agenttest.WantTold(t, r.receiver("ops"), want)
-		for name, times := range r.receiver("old").Workloads() {
+		pass(time.Minute)
+		wantTold(t, r.receiver("ops"), want)
+		for name, times := range r.receiver("old").workloads() {
 			if times != 1 {
 				t.Errorf("old was told of %s %d times", name, times)
 			}
 		}
-		for name, times := range r.receiver("new").Workloads() {
+		for name, times := range r.receiver("new").workloads() {
 			if times != 1 {
 				t.Errorf("new was told of %s %d times", name, times)
 			}
@@ -210,11 +209,11 @@ func TestReloadPutsTheFilterToUse(t *testing.T) {
 		if err := r.agent.Reload(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		quiet, loud := agenttest.Warning("quiet", 10, 1, time.Now()), agenttest.Warning("loud", 11, 1, time.Now())
+		quiet, loud := warning("quiet", 10, 1, time.Now()), warning("loud", 11, 1, time.Now())
 		loud.Reason = "FailedMount"
 		r.show(quiet, loud)
-		agenttest.Pass(time.Minute)
-		agenttest.WantTold(t, r.receiver("ops"), map[string]int{"loud": 1})
+		pass(time.Minute)
+		wantTold(t, r.receiver("ops"), map[string]int{"loud": 1})
 	})
 }
 
@@ -237,9 +236,9 @@ func TestBadConfigurationIsRefusedAndTheOldOneStays(t *testing.T) {
 		if text := metricsOf(t, &s); !strings.Contains(text, "edge_eventer_config_reload_success 0\n") {
 			t.Errorf("the metrics do not say that the configuration was refused:\n%s", text)
 		}
-		r.show(agenttest.Warning("web", 10, 1, time.Now()))
-		agenttest.Pass(time.Minute)
-		agenttest.WantTold(t, r.receiver("ops"), map[string]int{"web": 1})
+		r.show(warning("web", 10, 1, time.Now()))
+		pass(time.Minute)
+		wantTold(t, r.receiver("ops"), map[string]int{"web": 1})
 
 		r.write("", receiver("ops"))
 		if err := r.agent.Reload(t.Context()); err != nil {
@@ -265,9 +264,9 @@ func TestQueueOfARemovedReceiverIsKeptAndTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := startReloaded(t, receiver("ops"), receiver("old"))
 		defer r.close()
-		r.receiver("old").Answer = func(context.Context, *notify.Message, notify.Form) error { return agenttest.ErrUnreachable }
-		r.show(agenttest.Warning("web", 10, 1, time.Now()))
-		agenttest.Pass(time.Minute)
+		r.receiver("old").answer = func(context.Context, *notify.Message, notify.Form) error { return errUnreachable }
+		r.show(warning("web", 10, 1, time.Now()))
+		pass(time.Minute)
 		r.write("", receiver("ops"))
 		if err := r.agent.Reload(t.Context()); err != nil {
 			t.Fatal(err)
@@ -280,14 +279,14 @@ func TestQueueOfARemovedReceiverIsKeptAndTold(t *testing.T) {
 			t.Errorf("the notes say %q", s.Notes)
 		}
 		// Configured again, it gets what waited.
-		r.receiver("old").Answer = nil
+		r.receiver("old").answer = nil
 		r.write("", receiver("ops"), receiver("old"))
 		if err := r.agent.Reload(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		agenttest.Pass(time.Minute)
-		agenttest.WantTold(t, r.receiver("old"), map[string]int{"web": 1})
-		agenttest.WantTold(t, r.receiver("ops"), map[string]int{"web": 1})
+		pass(time.Minute)
+		wantTold(t, r.receiver("old"), map[string]int{"web": 1})
+		wantTold(t, r.receiver("ops"), map[string]int{"web": 1})
 	})
 }
 
@@ -295,10 +294,10 @@ func TestChangedFileIsLoadedOnceItIsSettled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := startReloaded(t, receiver("ops"))
 		defer r.close()
-		agenttest.Pass(time.Minute)
+		pass(time.Minute)
 		// A ConfigMap's update replaces the file that the path leads to.
 		r.write("", receiver("ops"), receiver("new"))
-		agenttest.Pass(3 * lookInterval)
+		pass(3 * lookInterval)
 		if n := len(r.status().Receivers); n != 2 {
 			t.Errorf("%d receivers run, want 2", n)
 		}
@@ -311,20 +310,20 @@ func TestReloadTriesAReceiverThatRefusesAtOnce(t *testing.T) {
 		defer r.close()
 		ops := r.receiver("ops")
 		refusal := &notify.Error{Outcome: notify.BadTarget, Reason: "the signature is refused", Err: errors.New("code 19021")}
-		ops.Answer = func(context.Context, *notify.Message, notify.Form) error {
+		ops.answer = func(context.Context, *notify.Message, notify.Form) error {
 			if refusal != nil {
 				return refusal
 			}
 			return nil
 		}
-		r.show(agenttest.Warning("web", 10, 1, time.Now()))
-		agenttest.Pass(10 * time.Second)
+		r.show(warning("web", 10, 1, time.Now()))
+		pass(10 * time.Second)
 		refusal = nil
 		if err := r.agent.Reload(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		agenttest.Pass(time.Second)
-		agenttest.WantTold(t, ops, map[string]int{"web": 1})
+		pass(time.Second)
+		wantTold(t, ops, map[string]int{"web": 1})
 	})
 }
 

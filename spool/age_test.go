@@ -5,6 +5,9 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/edge-eventer/edge-eventer/spool/format"
+	"github.com/edge-eventer/edge-eventer/spool/retention"
 )
 
 // expired returns how many records and occurrences of a queue were counted as expired.
@@ -119,7 +122,7 @@ func TestRecordExpiresAtMostA64thOfMaxAgeLate(t *testing.T) {
 		t.Errorf("expired %+v", l)
 	}
 	h.view(func(tx *Tx) {
-		if n := len(tx.milestones()); n > maxMilestones || n < agePart {
+		if n := len(retention.MilestonesOf(tx.txn)); n > retention.MaxMilestones || n < retention.AgePart {
 			t.Errorf("%d milestones", n)
 		}
 	})
@@ -206,14 +209,14 @@ func TestWhatNobodyWaitsForInAnOlderFileIsEvictedFirst(t *testing.T) {
 	for i := range 800 {
 		h.update(func(tx *Tx) error {
 			q := tx.Queue("ops")
-			if err := q.create(); err != nil {
+			if err := q.Create(); err != nil {
 				return err
 			}
-			totals := tx.loadTotals()
-			totals.nextSeq++
-			tx.totalsDirty = true
-			s := stored{untold: uint32(i % 2), key: fmt.Append(nil, i), body: make([]byte, 500), rev: totals.rev + 1}
-			return q.store(totals.nextSeq, &s)
+			totals := tx.txn.LoadTotals()
+			totals.NextSeq++
+			tx.txn.TotalsDirty = true
+			s := format.Record{Untold: uint32(i % 2), Key: fmt.Append(nil, i), Body: make([]byte, 500), Rev: totals.Rev + 1}
+			return q.Store(totals.NextSeq, &s)
 		})
 		waiting += i % 2
 	}

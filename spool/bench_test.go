@@ -37,7 +37,7 @@ func benchHouse(b *testing.B, pageSize int) *house {
 	for from := 0; from < 20_000; from += 1000 {
 		h.update(func(tx *Tx) error {
 			for i := from; i < from+1000; i++ {
-				if err := tx.Take(eventID(i), Taken{uint64(i), 1}); err != nil {
+				if err := tx.Take(eventID(i), Taken{Version: uint64(i), Count: 1}); err != nil {
 					return err
 				}
 			}
@@ -73,7 +73,7 @@ func BenchmarkUpdate(b *testing.B) {
 							next++
 							// A few incidents get most of the events.
 							r := Record{Key: fmt.Appendf(nil, "incident-key-%012d", next%10), Due: epoch, Untold: uint32(next), Body: make([]byte, 600)}
-							if err := errors.Join(q.Put(r), tx.Take(eventID(next), Taken{uint64(next), 1})); err != nil {
+							if err := errors.Join(q.Put(r), tx.Take(eventID(next), Taken{Version: uint64(next), Count: 1})); err != nil {
 								return err
 							}
 						}

@@ -7,22 +7,25 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/edge-eventer/edge-eventer/spool/place"
+	"github.com/edge-eventer/edge-eventer/spool/retention"
 )
 
 // TestLockFileAloneKeepsASecondSpoolAway: the file itself is closed for a moment by each compaction and each rescue.
 func TestLockFileAloneKeepsASecondSpoolAway(t *testing.T) {
 	path := filepath.Join(ramDir(t), "spool.db.lock")
-	first, err := lockFile(path, ownerOf(path))
+	first, err := place.Lock(path, place.OwnerOf(path))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if second, err := lockFile(path, ownerOf(path)); !errors.Is(err, ErrLocked) {
+	if second, err := place.Lock(path, place.OwnerOf(path)); !errors.Is(err, ErrLocked) {
 		t.Errorf("a second lock: %v, %v", second, err)
 	}
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	again, err := lockFile(path, ownerOf(path))
+	again, err := place.Lock(path, place.OwnerOf(path))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +34,7 @@ func TestLockFileAloneKeepsASecondSpoolAway(t *testing.T) {
 
 // TestExpiryOfManyTakesManyTransactions: a commit must not wait for the removal of a whole backlog.
 func TestExpiryOfManyTakesManyTransactions(t *testing.T) {
-	const records = 3 * maxExpire
+	const records = 3 * retention.MaxExpire
 	h := newHouse(t, Options{MaxAge: time.Hour})
 	h.update(func(tx *Tx) error {
 		for i := range records {
@@ -48,7 +51,7 @@ func TestExpiryOfManyTakesManyTransactions(t *testing.T) {
 		// No minute passes: what is left goes with the next commits.
 		h.put("other", fmt.Sprint(i))
 		n := len(h.keys("ops"))
-		if left-n > maxExpire || n == left && n > 0 {
+		if left-n > retention.MaxExpire || n == left && n > 0 {
 			t.Errorf("commit %d left %d of %d records", i, n, left)
 		}
 		left = n
@@ -65,12 +68,12 @@ func TestMilestonesStayBoundedWhenMaxAgeGrows(t *testing.T) {
 			h.put("ops", fmt.Sprint(pause, i))
 			h.clock = h.clock.Add(pause)
 			h.view(func(tx *Tx) {
-				table := tx.milestones()
-				if len(table) > maxMilestones {
+				table := retention.MilestonesOf(tx.txn)
+				if len(table) > retention.MaxMilestones {
 					t.Fatalf("%d milestones", len(table))
 				}
 				for i := range table[:max(0, len(table)-1)] {
-					if table[i].age > table[i+1].age || table[i].count > table[i+1].count {
+					if table[i].Age > table[i+1].Age || table[i].Count > table[i+1].Count {
 						t.Fatalf("out of order: %v", table)
 					}
 				}

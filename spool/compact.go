@@ -3,9 +3,10 @@ package spool
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/edge-eventer/edge-eventer/spool/boltfile"
+	"github.com/edge-eventer/edge-eventer/spool/format"
+	"github.com/edge-eventer/edge-eventer/spool/rebuild"
 )
 
 // compactEvery is how many times what is in use has to be written by commits before a compaction is thought of again: it reads the
@@ -25,7 +26,7 @@ func (s *Spool) compactIfSparse() {
 		return
 	}
 	used := s.usedBytes.Load()
-	if used <= s.highWater()-s.options.MaxBytes/16 || s.dense > 0 && used-s.dense < s.worthCompacting() {
+	if used <= s.retention.HighWater(s.reserve())-s.options.MaxBytes/16 || s.dense > 0 && used-s.dense < s.worthCompacting() {
 		return
 	}
 	s.untilCompaction = compactEvery * used
@@ -53,8 +54,8 @@ func (s *Spool) denseBytes() (int64, error) {
 	if len(metas) == 0 {
 		return 0, why
 	}
-	pages := boltfile.New(s.file, bucketName, info.Size(), metas[0].PageSize, metas[0].Pages)
-	return pages.Dense(metas[0], builderFillPercent), pages.Cause()
+	pages := boltfile.New(s.file, format.BucketName, info.Size(), metas[0].PageSize, metas[0].Pages)
+	return pages.Dense(metas[0], rebuild.BuilderFillPercent), pages.Cause()
 }
 
 // compactOpen compacts the open file. If it fails the old file stays, and is open again or will be by the next call.
@@ -65,65 +66,12 @@ func (s *Spool) compactOpen() error {
 	if err == nil {
 		err = s.compact()
 	}
-	if openErr := s.openDB(s.options.Path, s.options.MaxBytes); openErr != nil {
+	if openErr := s.openDB(s.options.MaxBytes); openErr != nil {
 		s.broken.CompareAndSwap(nil, &breakage{})
 		err = errors.Join(err, openErr)
 	}
 	if err == nil {
 		s.compactions.Add(1)
 	}
-	return err
-}
-
-// compact copies all entries into a new file and puts it in place.
-func (s *Spool) compact() error {
-	file, err := s.options.OpenFile(s.options.Path, os.O_RDONLY, 0)
-	if err != nil {
-		return fmt.Errorf("compact: %w", classify(err))
-	}
-	defer func() { _ = file.Close() }()
-	info, err := file.Stat()
-	if err != nil {
-		return fmt.Errorf("compact: %w", err)
-	}
-	metas, why := boltfile.ReadMetas(file)
-	if len(metas) == 0 {
-		return fmt.Errorf("compact: %w", why)
-	}
-	b, err := newBuilder(s.options)
-	if err != nil {
-		return err
-	}
-	var failure error
-	pages := boltfile.New(file, bucketName, info.Size(), metas[0].PageSize, metas[0].Pages)
-	pages.Walk(metas[0], func(key, value []byte) error {
-		if failure == nil && key[0] != kindFormat {
-			failure = b.copy(key, value)
-		}
-		return nil
-	})
-	if err := errors.Join(failure, pages.Cause()); err != nil {
-		return b.fail(err)
-	}
-	if err := b.finish(); err != nil {
-		return err
-	}
-	return s.replace()
-}
-
-// copy puts an entry as it is.
-func (b *builder) copy(key, value []byte) error {
-	tx, err := b.next()
-	if err != nil {
-		return err
-	}
-	if key[0] == kindTotals {
-		payload, err := unseal(key, value)
-		if err == nil {
-			tx.totals, err = decodeTotals(payload)
-		}
-		return err
-	}
-	_, err = tx.put(key, append([]byte{}, value...))
 	return err
 }

@@ -29,7 +29,7 @@ func (h *house) churn(r *rand.Rand, n, rounds int) {
 					alive = alive[:n-1]
 				}
 				alive = append(alive, next)
-				if err := tx.Take(eventID(next), Taken{uint64(next), 1}); err != nil {
+				if err := tx.Take(eventID(next), Taken{Version: uint64(next), Count: 1}); err != nil {
 					return err
 				}
 				next++

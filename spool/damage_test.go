@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/spool/boltfile"
+	"github.com/edge-eventer/edge-eventer/spool/format"
+	"github.com/edge-eventer/edge-eventer/spool/inspect"
+	"github.com/edge-eventer/edge-eventer/spool/place"
 )
 
 // furnish writes a spool of several pages of everything and returns its file's bytes, which follow from the random numbers.
@@ -41,7 +44,7 @@ func furnish(t testing.TB, pageSize int, random *rand.Rand) []byte {
 				if err := tx.Queue([]string{"ops", "archive"}[n%2]).Put(r); err != nil {
 					return err
 				}
-				if err := tx.Take(eventID(n), Taken{uint64(1000 + n), uint32(n)}); err != nil {
+				if err := tx.Take(eventID(n), Taken{Version: uint64(1000 + n), Count: uint32(n)}); err != nil {
 					return err
 				}
 			}
@@ -51,7 +54,7 @@ func furnish(t testing.TB, pageSize int, random *rand.Rand) []byte {
 			)
 		})
 	}
-	h.update(func(tx *Tx) error { return tx.DropQueue("gone") })
+	h.update(func(tx *Tx) error { return emptyQueue(tx, "gone") })
 	h.update(func(tx *Tx) error {
 		q := tx.Queue("ops")
 		for _, key := range []string{"key-10", "key-20", "key-30"} {
@@ -87,10 +90,10 @@ func snapshotOf(tx *Tx) snapshot {
 	for _, receiver := range tx.Receivers() {
 		q := tx.Queue(receiver)
 		for r := range q.All() {
-			s[fmt.Sprintf("record %s %x", receiver, r.Key)] = fmt.Sprint(orderOf(r.Seq), r.Due.UnixMilli(), r.Added.UnixMilli(), r.Untold, len(r.Body), crc32.ChecksumIEEE(r.Body))
+			s[fmt.Sprintf("record %s %x", receiver, r.Key)] = fmt.Sprint(format.OrderOf(r.Seq), r.Due.UnixMilli(), r.Added.UnixMilli(), r.Untold, len(r.Body), crc32.ChecksumIEEE(r.Body))
 		}
 		for d := range q.Dead() {
-			s[fmt.Sprintf("dead %s %x", receiver, d.Key)] = fmt.Sprint(orderOf(d.Seq), d.Due.UnixMilli(), d.Untold, len(d.Body), crc32.ChecksumIEEE(d.Body), d.Reason, string(d.Answer))
+			s[fmt.Sprintf("dead %s %x", receiver, d.Key)] = fmt.Sprint(format.OrderOf(d.Seq), d.Due.UnixMilli(), d.Untold, len(d.Body), crc32.ChecksumIEEE(d.Body), d.Reason, string(d.Answer))
 		}
 	}
 	return s
@@ -127,7 +130,7 @@ func openDamaged(t testing.TB, data []byte, pageSize int) (snapshot, *Rescue, st
 		t.Fatalf("view: %v", err)
 	}
 	err = s.Update(func(tx *Tx) error {
-		return errors.Join(tx.Queue("ops").Put(Record{Key: []byte("new")}), tx.Take(eventID(1<<20), Taken{1, 1}))
+		return errors.Join(tx.Queue("ops").Put(Record{Key: []byte("new")}), tx.Take(eventID(1<<20), Taken{Version: 1, Count: 1}))
 	})
 	if err = errors.Join(err, s.Close()); err != nil {
 		t.Fatalf("use: %v", err)
@@ -220,18 +223,18 @@ func TestEachFlippedBitOfLivePagesIsNoticed(t *testing.T) {
 	r := seeded(t)
 	data := furnish(t, pageSize, r)
 	want := wanted(t, data, pageSize)
-	found, err := inspect(bytes.NewReader(data), int64(len(data)))
-	if err != nil || found.cause != nil {
-		t.Fatal(err, found.cause)
+	found, err := inspect.Read(bytes.NewReader(data), int64(len(data)))
+	if err != nil || found.Cause != nil {
+		t.Fatal(err, found.Cause)
 	}
 	rounds := 300
 	if testing.Short() {
 		rounds = 60
 	}
 	for range rounds {
-		id := r.Uint64N(found.pages.Pages())
-		for !found.pages.WasSeen(id) {
-			id = r.Uint64N(found.pages.Pages())
+		id := r.Uint64N(found.Pages.Pages())
+		for !found.Pages.WasSeen(id) {
+			id = r.Uint64N(found.Pages.Pages())
 		}
 		flipped := bytes.Clone(data)
 		at, bit := int(id)*pageSize+r.IntN(pageSize), byte(1)<<r.IntN(8)
@@ -257,17 +260,17 @@ func TestNoFlippedBitOfABranchPageReachesBbolt(t *testing.T) {
 	r := seeded(t)
 	data := furnish(t, pageSize, r)
 	want := wanted(t, data, pageSize)
-	found, err := inspect(bytes.NewReader(data), int64(len(data)))
-	if err != nil || found.cause != nil {
-		t.Fatal(err, found.cause)
+	found, err := inspect.Read(bytes.NewReader(data), int64(len(data)))
+	if err != nil || found.Cause != nil {
+		t.Fatal(err, found.Cause)
 	}
 	step, flips := 4, 0
 	if testing.Short() {
 		step = 32
 	}
-	for id := range found.pages.Pages() {
+	for id := range found.Pages.Pages() {
 		page := data[id*pageSize:][:pageSize]
-		if !found.pages.WasSeen(id) || binary.LittleEndian.Uint16(page[8:]) != boltfile.BranchFlag {
+		if !found.Pages.WasSeen(id) || binary.LittleEndian.Uint16(page[8:]) != boltfile.BranchFlag {
 			continue
 		}
 		last := boltfile.PageHeaderLen + (int(binary.LittleEndian.Uint16(page[10:]))-1)*16
@@ -335,14 +338,14 @@ func TestWhatABranchPageHidIsFound(t *testing.T) {
 	const pageSize = 1024
 	data := furnish(t, pageSize, seeded(t))
 	want := wanted(t, data, pageSize)
-	found, err := inspect(bytes.NewReader(data), int64(len(data)))
-	if err != nil || found.cause != nil {
-		t.Fatal(err, found.cause)
+	found, err := inspect.Read(bytes.NewReader(data), int64(len(data)))
+	if err != nil || found.Cause != nil {
+		t.Fatal(err, found.Cause)
 	}
 	branches := 0
-	for id := range found.pages.Pages() {
+	for id := range found.Pages.Pages() {
 		page := data[id*pageSize:][:pageSize]
-		if !found.pages.WasSeen(id) || binary.LittleEndian.Uint16(page[8:]) != boltfile.BranchFlag || binary.LittleEndian.Uint64(page) != id {
+		if !found.Pages.WasSeen(id) || binary.LittleEndian.Uint16(page[8:]) != boltfile.BranchFlag || binary.LittleEndian.Uint64(page) != id {
 			continue
 		}
 		branches++
@@ -372,12 +375,12 @@ func TestWhatABranchPageHidIsFound(t *testing.T) {
 func TestDeliveredRecordsDoNotComeBackFromOldPages(t *testing.T) {
 	const pageSize = 4096
 	data := furnish(t, pageSize, seeded(t))
-	found, err := inspect(bytes.NewReader(data), int64(len(data)))
-	if err != nil || found.cause != nil {
-		t.Fatal(err, found.cause)
+	found, err := inspect.Read(bytes.NewReader(data), int64(len(data)))
+	if err != nil || found.Cause != nil {
+		t.Fatal(err, found.Cause)
 	}
-	for id := range found.pages.Pages() {
-		if !found.pages.WasSeen(id) {
+	for id := range found.Pages.Pages() {
+		if !found.Pages.WasSeen(id) {
 			continue
 		}
 		damaged := bytes.Clone(data)
@@ -424,7 +427,7 @@ func TestOnlyTheTwoNewestDamagedFilesAreKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(names) != 2 || names[1] != h.Rescued().SetAside || !strings.HasSuffix(names[1], ".damaged-000004-"+h.clock.UTC().Format(setAsideTime)) {
+	if len(names) != 2 || names[1] != h.Rescued().SetAside || !strings.HasSuffix(names[1], ".damaged-000004-"+h.clock.UTC().Format(place.SetAsideTime)) {
 		t.Errorf("%v", names)
 	}
 }
@@ -432,13 +435,13 @@ func TestOnlyTheTwoNewestDamagedFilesAreKept(t *testing.T) {
 func TestDamageIsToldAsALoss(t *testing.T) {
 	const pageSize = 4096
 	data := furnish(t, pageSize, seeded(t))
-	found, err := inspect(bytes.NewReader(data), int64(len(data)))
-	if err != nil || found.cause != nil {
-		t.Fatal(err, found.cause)
+	found, err := inspect.Read(bytes.NewReader(data), int64(len(data)))
+	if err != nil || found.Cause != nil {
+		t.Fatal(err, found.Cause)
 	}
 	told := 0
-	for id := range found.pages.Pages() {
-		if !found.pages.WasSeen(id) {
+	for id := range found.Pages.Pages() {
+		if !found.Pages.WasSeen(id) {
 			continue
 		}
 		path := filepath.Join(ramDir(t), "spool.db")
@@ -480,7 +483,7 @@ func TestCrashBetweenTheRenamesOfARescueLosesNothing(t *testing.T) {
 	h := newHouse(t, Options{})
 	h.put("ops", "a", "b")
 	h.close()
-	if err := os.Rename(h.options.Path, newPath(h.options.Path)); err != nil {
+	if err := os.Rename(h.options.Path, place.NewPath(h.options.Path)); err != nil {
 		t.Fatal(err)
 	}
 	h.open()
@@ -489,14 +492,14 @@ func TestCrashBetweenTheRenamesOfARescueLosesNothing(t *testing.T) {
 	}
 	// An unfinished new file beside a sound one, and alone, is thrown away.
 	h.close()
-	if err := os.WriteFile(newPath(h.options.Path), []byte("unfinished"), 0o600); err != nil {
+	if err := os.WriteFile(place.NewPath(h.options.Path), []byte("unfinished"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	h.open()
 	if keys := h.keys("ops"); len(keys) != 2 {
 		t.Errorf("%v", keys)
 	}
-	if _, err := os.Stat(newPath(h.options.Path)); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(place.NewPath(h.options.Path)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the unfinished file stays: %v", err)
 	}
 }
@@ -539,13 +542,13 @@ func TestPageNumberThatLeadsToAnOldCopyIsNoticedAndCounted(t *testing.T) {
 	for range layouts {
 		data := furnish(t, pageSize, r)
 		want := wanted(t, data, pageSize)
-		found, err := inspect(bytes.NewReader(data), int64(len(data)))
-		if err != nil || found.cause != nil {
-			t.Fatal(err, found.cause)
+		found, err := inspect.Read(bytes.NewReader(data), int64(len(data)))
+		if err != nil || found.Cause != nil {
+			t.Fatal(err, found.Cause)
 		}
-		for id := range found.pages.Pages() {
+		for id := range found.Pages.Pages() {
 			page := data[id*pageSize:][:pageSize]
-			if !found.pages.WasSeen(id) || binary.LittleEndian.Uint16(page[8:]) != boltfile.BranchFlag {
+			if !found.Pages.WasSeen(id) || binary.LittleEndian.Uint16(page[8:]) != boltfile.BranchFlag {
 				continue
 			}
 			for i := range int(binary.LittleEndian.Uint16(page[10:])) {
@@ -555,7 +558,7 @@ func TestPageNumberThatLeadsToAnOldCopyIsNoticedAndCounted(t *testing.T) {
 					flipped[at+bit/8] ^= 1 << (bit % 8)
 					child := binary.LittleEndian.Uint64(flipped[at:])
 					// What cannot be a page with the same first key is noticed at once, which other tests show.
-					if child < 2 || child >= found.pages.Pages() || !sameFirstKey(data, pageSize, child, binary.LittleEndian.Uint64(data[at:])) {
+					if child < 2 || child >= found.Pages.Pages() || !sameFirstKey(data, pageSize, child, binary.LittleEndian.Uint64(data[at:])) {
 						continue
 					}
 					flips++

@@ -11,6 +11,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/bbolt"
+
+	"github.com/edge-eventer/edge-eventer/spool/inspect"
+	"github.com/edge-eventer/edge-eventer/spool/place"
 )
 
 // syncs records what is synced, and how far a replacement of the file has come at that moment.
@@ -23,14 +26,14 @@ type syncs struct {
 
 func (s *syncs) sync(file *os.File) error {
 	what, state := "file", "no new file"
-	if file.Name() == newPath(s.path) {
+	if file.Name() == place.NewPath(s.path) {
 		what = "new file"
 	} else if info, err := file.Stat(); err == nil && info.IsDir() {
 		what = "directory"
 	}
-	if data, err := os.ReadFile(newPath(s.path)); err == nil {
+	if data, err := os.ReadFile(place.NewPath(s.path)); err == nil {
 		state = "unfinished"
-		if in, err := inspect(bytes.NewReader(data), int64(len(data))); err == nil && in.cause == nil {
+		if in, err := inspect.Read(bytes.NewReader(data), int64(len(data))); err == nil && in.Cause == nil {
 			state = "complete"
 		}
 	}
@@ -86,7 +89,7 @@ func fillAndDrain(h *house) {
 			return nil
 		})
 	}
-	h.update(func(tx *Tx) error { return tx.DropQueue("ops") })
+	h.update(func(tx *Tx) error { return emptyQueue(tx, "ops") })
 	h.put("ops", "a")
 }
 

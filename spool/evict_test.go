@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/edge-eventer/edge-eventer/spool/format"
 )
 
 // totalsOf sums up what is in the queues and what was lost.
@@ -119,7 +121,7 @@ func TestFileNeverExceedsMaxBytes(t *testing.T) {
 							Untold: 1, Body: make([]byte, r.IntN(1+h.options.maxBody()>>r.IntN(8))),
 						}
 						size += int64(len(record.Body)) + 100
-						err := errors.Join(q.Put(record), tx.Take(eventID(n), Taken{uint64(n), 1}))
+						err := errors.Join(q.Put(record), tx.Take(eventID(n), Taken{Version: uint64(n), Count: 1}))
 						if oldest, ok := q.Oldest(); ok && err == nil && r.IntN(4) == 0 {
 							err = q.Delete(oldest.Key)
 						}
@@ -274,7 +276,7 @@ func TestCompactionOfTheOpenFileKeepsEverything(t *testing.T) {
 	}
 	h.put("ops", "d")
 	h.view(func(tx *Tx) {
-		if r, ok := tx.Queue("ops").Get([]byte("d")); !ok || r.Seq != waitingLane|4 {
+		if r, ok := tx.Queue("ops").Get([]byte("d")); !ok || r.Seq != format.PendingLane|4 {
 			t.Errorf("%+v, %t", r, ok)
 		}
 	})

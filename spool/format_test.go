@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/edge-eventer/edge-eventer/spool/format"
 )
 
 var update = flag.Bool("update", false, "write the fixtures of the format anew")
@@ -26,7 +28,7 @@ func fillFixture(tx *Tx) error {
 			Key: fmt.Appendf(nil, "key-%02d", i), Due: epoch.Add(time.Duration(i) * time.Second), Untold: uint32(i),
 			Body: bytes.Repeat([]byte{byte('a' + i%26)}, 20*i), Added: epoch,
 		}
-		errs = append(errs, q.Put(r), tx.Take(eventID(i), Taken{uint64(i) << 33, uint32(i)}))
+		errs = append(errs, q.Put(r), tx.Take(eventID(i), Taken{Version: uint64(i) << 33, Count: uint32(i)}))
 	}
 	errs = append(errs,
 		q.Bury([]byte("key-07"), "refused", []byte(`{"code":19001}`), epoch),
@@ -43,7 +45,11 @@ func describe(tx *Tx) snapshot {
 	s := snapshotOf(tx)
 	for _, receiver := range tx.Receivers() {
 		q := tx.Queue(receiver)
-		next, _ := q.NextDue()
+		var next time.Time
+		for r := range q.Due(epoch.Add(1e6 * time.Hour)) {
+			next = r.Due
+			break
+		}
 		last, _ := q.LastDue()
 		s["queue "+receiver] = fmt.Sprint(q.Len(), q.Bytes(), q.Untold(), q.DeadLen(), next.UnixMilli(), last.UnixMilli())
 		for _, l := range append(q.UntoldLosses(), q.TotalLosses()...) {
@@ -142,23 +148,23 @@ func writeFixture(t *testing.T, path string, pageSize int) {
 }
 
 func FuzzRecord(f *testing.F) {
-	r := stored{due: 1, added: 2, rev: 3, untold: 4, key: []byte("k"), body: []byte("body")}
-	key := seqKey(kindRecord, "ops", 7)
-	f.Add(key, seal(key, r.append(nil)))
-	d := storedDead{at: 9, reason: []byte("no"), answer: []byte("{}"), record: r}
-	deadKey := seqKey(kindDead, "ops", 7)
-	f.Add(deadKey, seal(deadKey, d.append(nil)))
-	f.Add([]byte{kindTotals}, seal([]byte{kindTotals}, totals{nextSeq: 1, rev: 2, ledgerLen: 3, forgotten: 4}.append(nil)))
-	f.Add(named(kindKey, "ops", 'k'), make([]byte, 8))
-	f.Add(dueKey("ops", 5, 7), []byte{})
+	r := format.Record{Due: 1, Added: 2, Rev: 3, Untold: 4, Key: []byte("k"), Body: []byte("body")}
+	key := format.SeqKey(format.KindRecord, "ops", 7)
+	f.Add(key, format.Seal(key, r.Append(nil)))
+	d := format.DeadLetter{At: 9, Reason: []byte("no"), Answer: []byte("{}"), Record: r}
+	deadKey := format.SeqKey(format.KindDead, "ops", 7)
+	f.Add(deadKey, format.Seal(deadKey, d.Append(nil)))
+	f.Add([]byte{format.KindTotals}, format.Seal([]byte{format.KindTotals}, format.Totals{NextSeq: 1, Rev: 2, LedgerLen: 3, Forgotten: 4}.Append(nil)))
+	f.Add(format.Named(format.KindKey, "ops", 'k'), make([]byte, 8))
+	f.Add(format.DueKey("ops", 5, 7), []byte{})
 	f.Fuzz(func(t *testing.T, key, value []byte) {
 		// Whatever the bytes, nothing panics, and what is read is what is written.
-		_, _ = parseEntry(key, value)
-		_, _ = parseEntry(key, seal(key, value))
-		if s, err := decodeStored(value); err == nil && !bytes.Equal(s.append(nil), value) {
+		_, _ = format.Parse(key, value)
+		_, _ = format.Parse(key, format.Seal(key, value))
+		if s, err := format.DecodeRecord(value); err == nil && !bytes.Equal(s.Append(nil), value) {
 			t.Errorf("%x is read as %+v", value, s)
 		}
-		if d, err := decodeDead(value); err == nil && !bytes.Equal(d.append(nil), value) {
+		if d, err := format.DecodeDeadLetter(value); err == nil && !bytes.Equal(d.Append(nil), value) {
 			t.Errorf("%x is read as %+v", value, d)
 		}
 	})

@@ -48,7 +48,7 @@ func appendUntilKilled(path string, n int) error {
 			for range 1 + n%7 {
 				last++
 				r := Record{Key: fmt.Appendf(nil, "%d", last), Due: time.UnixMilli(int64(last)), Untold: 1, Body: make([]byte, last%997)}
-				if err := errors.Join(q.Put(r), tx.Take(eventID(last), Taken{uint64(last), 1})); err != nil {
+				if err := errors.Join(q.Put(r), tx.Take(eventID(last), Taken{Version: uint64(last), Count: 1})); err != nil {
 					return err
 				}
 			}

@@ -4,13 +4,15 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/edge-eventer/edge-eventer/spool/format"
 )
 
 func eventID(i int) EventID {
 	return EventID{
-		UID:       fmt.Sprintf("%08x-0000-4000-8000-%012x", uint32(i)*2654435761, i),
-		Created:   epoch.Add(time.Duration(i/10) * time.Second),
-		Namespace: fmt.Sprintf("ns%d", i%3),
+		UID:     fmt.Sprintf("%08x-0000-4000-8000-%012x", uint32(i)*2654435761, i),
+		Created: epoch.Add(time.Duration(i/10) * time.Second),
+		Scope:   fmt.Sprintf("ns%d", i%3),
 	}
 }
 
@@ -19,7 +21,7 @@ func (h *house) take(from, to int) {
 	for ; from < to; from += 500 {
 		h.update(func(tx *Tx) error {
 			for i := from; i < min(from+500, to); i++ {
-				if err := tx.Take(eventID(i), Taken{uint64(i), 1}); err != nil {
+				if err := tx.Take(eventID(i), Taken{Version: uint64(i), Count: 1}); err != nil {
 					return err
 				}
 			}
@@ -37,12 +39,12 @@ func (h *house) ledgerLen() (n int) {
 func TestLedgerKnowsWhatWasTaken(t *testing.T) {
 	h := newHouse(t, Options{})
 	h.take(0, 100)
-	h.update(func(tx *Tx) error { return tx.Take(eventID(7), Taken{700, 3}) })
+	h.update(func(tx *Tx) error { return tx.Take(eventID(7), Taken{Version: 700, Count: 3}) })
 	h.update(func(tx *Tx) error { return tx.Forget(eventID(8)) })
 	h.update(func(tx *Tx) error { return tx.Forget(eventID(8)) })
 	h.reopen()
 	h.view(func(tx *Tx) {
-		if got, ok := tx.Taken(eventID(7)); got != (Taken{700, 3}) || !ok {
+		if got, ok := tx.Taken(eventID(7)); got != (Taken{Version: 700, Count: 3}) || !ok {
 			t.Errorf("%v, %t", got, ok)
 		}
 		if _, ok := tx.Taken(eventID(8)); ok {
@@ -164,8 +166,8 @@ func TestLedgerSaysWhatItMayHaveForgotten(t *testing.T) {
 
 // A file of a release that did not count what it forgot.
 func TestTotalsOfAnOlderReleaseAreRead(t *testing.T) {
-	want := totals{nextSeq: 1, rev: 2, ledgerLen: 3}
-	if got, err := decodeTotals(want.append(nil)[:24]); err != nil || got != want {
+	want := format.Totals{NextSeq: 1, Rev: 2, LedgerLen: 3}
+	if got, err := format.DecodeTotals(want.Append(nil)[:24]); err != nil || got != want {
 		t.Errorf("%+v, %v", got, err)
 	}
 }

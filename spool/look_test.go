@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/edge-eventer/edge-eventer/spool/format"
+	"github.com/edge-eventer/edge-eventer/spool/place"
 )
 
 // stateOf describes all that lies in the directory: names, contents, owners, modes and times of change.
@@ -32,7 +35,7 @@ func stateOf(t testing.TB, dir string) map[string]string {
 			t.Fatal(err)
 		}
 		stat := info.Sys().(*syscall.Stat_t)
-		state[e.Name()] = fmt.Sprint(info.Mode(), info.ModTime(), stat.Ctim, stat.Uid, stat.Gid, stat.Ino, checksum(nil, data), len(data))
+		state[e.Name()] = fmt.Sprint(info.Mode(), info.ModTime(), stat.Ctim, stat.Uid, stat.Gid, stat.Ino, format.Checksum(nil, data), len(data))
 	}
 	return state
 }
@@ -42,7 +45,7 @@ func TestLookChangesNothing(t *testing.T) {
 		"sound":        func(*testing.T, string) {},
 		"without lock": func(t *testing.T, path string) { remove(t, path+".lock") },
 		"unfinished new file": func(t *testing.T, path string) {
-			if err := os.WriteFile(newPath(path), []byte("unfinished"), 0o600); err != nil {
+			if err := os.WriteFile(place.NewPath(path), []byte("unfinished"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -64,7 +67,7 @@ func TestLookChangesNothing(t *testing.T) {
 				h.update(func(tx *Tx) error {
 					q := tx.Queue("drained")
 					if i >= 1500 {
-						return tx.DropQueue("drained")
+						return emptyQueue(tx, "drained")
 					}
 					return q.Put(Record{Key: fmt.Append(nil, i), Untold: 1, Body: make([]byte, 2000)})
 				})
@@ -258,18 +261,18 @@ func TestRescueTellsNoOldLossAgain(t *testing.T) {
 		lose := func(n uint64) {
 			h.update(func(tx *Tx) error { return tx.Queue("ops").Lose(Loss{Cause: Evicted, Records: n, Events: 2 * n}) })
 		}
-		key := named(kindUntold, "ops", []byte(Evicted)...)
+		key := format.Named(format.KindUntold, "ops", []byte(Evicted)...)
 		lose(5)
-		h.view(func(tx *Tx) { stale = bytes.Clone(tx.get(key)) })
+		h.view(func(tx *Tx) { stale = bytes.Clone(tx.txn.Get(key)) })
 		h.update(func(tx *Tx) error { return tx.Queue("ops").LossesTold(tx.Queue("ops").UntoldLosses()) })
 		lose(2)
 		// What a rescue finds of an older page of the tree, or does not find.
 		h.update(func(tx *Tx) error {
 			if untoldEntry {
-				_, err := tx.put(key, stale)
+				_, err := tx.txn.Put(key, stale)
 				return err
 			}
-			_, err := tx.delete(key)
+			_, err := tx.txn.Delete(key)
 			return err
 		})
 		h.close()

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/edge-eventer/edge-eventer/spool/format"
 )
 
 func TestLossIsToldOnce(t *testing.T) {
@@ -80,7 +82,7 @@ func TestDeadLetterIsKeptAndCounted(t *testing.T) {
 	h.view(func(tx *Tx) {
 		for d := range tx.Queue("ops").Dead() {
 			want := DeadLetter{
-				Record: Record{Key: []byte("a"), Due: epoch, Untold: 1, Body: []byte("body of a"), Seq: waitingLane | 1, Added: epoch},
+				Record: Record{Key: []byte("a"), Due: epoch, Untold: 1, Body: []byte("body of a"), Seq: format.PendingLane | 1, Added: epoch},
 				Reason: strings.Repeat("r", 256), Answer: make([]byte, 1024), At: epoch,
 			}
 			if diff := cmp.Diff(want, d.Clone()); diff != "" {
@@ -106,7 +108,7 @@ func TestDeadLetterComesBackToItsPlace(t *testing.T) {
 		t.Error(diff)
 	}
 	h.view(func(tx *Tx) {
-		if r, _ := tx.Queue("ops").Get([]byte("a")); !r.Due.Equal(epoch.Add(time.Hour)) || r.Seq != waitingLane|1 {
+		if r, _ := tx.Queue("ops").Get([]byte("a")); !r.Due.Equal(epoch.Add(time.Hour)) || r.Seq != format.PendingLane|1 {
 			t.Errorf("%+v", r)
 		}
 	})

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/edge-eventer/edge-eventer/spool/format"
 )
 
 // model is a spool in plain maps.
@@ -109,7 +111,7 @@ func (m *model) step(r *rand.Rand, tx *Tx, now time.Time) error {
 			m.seq++
 			record.Seq, record.Added = m.seq, now
 			if record.Untold > 0 {
-				record.Seq |= waitingLane
+				record.Seq |= format.PendingLane
 			} else if waits {
 				record.Added = old.Added
 			}
@@ -159,8 +161,8 @@ func (m *model) step(r *rand.Rand, tx *Tx, now time.Time) error {
 		return q.LossesTold(told)
 	case 15:
 		id := eventID(r.IntN(200))
-		taken := Taken{r.Uint64(), r.Uint32()}
-		m.ledger[id.Key()], m.space[id.Key()] = taken, id.Namespace
+		taken := Taken{Version: r.Uint64(), Count: r.Uint32()}
+		m.ledger[id.Key()], m.space[id.Key()] = taken, id.Scope
 		return tx.Take(id, taken)
 	case 16:
 		id := eventID(r.IntN(200))
@@ -181,7 +183,7 @@ func (m *model) step(r *rand.Rand, tx *Tx, now time.Time) error {
 		namespace := fmt.Sprintf("ns%d", r.IntN(3))
 		if r.IntN(3) == 0 {
 			delete(m.positions, namespace)
-			return tx.ForgetPosition(namespace)
+			return forgetPosition(tx, namespace)
 		}
 		m.positions[namespace] = fmt.Sprint(r.Uint32())
 		return tx.SetPosition(namespace, m.positions[namespace])
@@ -191,8 +193,10 @@ func (m *model) step(r *rand.Rand, tx *Tx, now time.Time) error {
 		value := fmt.Sprintf("v%d", r.IntN(5))
 		m.values[value] = fmt.Sprint(r.Uint64())
 		if r.IntN(20) == 0 {
-			delete(m.queues, name)
-			if err := tx.DropQueue(name); err != nil {
+			mq := m.queue(name)
+			clear(mq.records)
+			mq.dead = nil
+			if err := emptyQueue(tx, name); err != nil {
 				return err
 			}
 		}

@@ -31,7 +31,7 @@ func TestPowerCutLosesNoCommittedRecord(t *testing.T) {
 				for range 1 + r.IntN(5) {
 					next++
 					record := Record{Key: fmt.Appendf(nil, "%d", next), Untold: 1, Body: bytes.Repeat([]byte{byte(next)}, r.IntN(1500))}
-					if err := errors.Join(q.Put(record), tx.Take(eventID(next), Taken{uint64(next), 1})); err != nil {
+					if err := errors.Join(q.Put(record), tx.Take(eventID(next), Taken{Version: uint64(next), Count: 1})); err != nil {
 						return err
 					}
 				}

@@ -27,7 +27,7 @@ func TestSmallSpoolTakesOneLongBodyInEachQueueAndItsAcknowledgement(t *testing.T
 			}
 			h.update(func(tx *Tx) error {
 				for i := range receivers {
-					if err := tx.Queue(fmt.Sprint("receiver", i)).create(); err != nil {
+					if err := tx.Queue(fmt.Sprint("receiver", i)).Create(); err != nil {
 						return err
 					}
 				}
@@ -42,7 +42,7 @@ func TestSmallSpoolTakesOneLongBodyInEachQueueAndItsAcknowledgement(t *testing.T
 							return err
 						}
 					}
-					return errors.Join(tx.SetPosition("", fmt.Sprint(n)), tx.Take(eventID(int(n)), Taken{1, 1}))
+					return errors.Join(tx.SetPosition("", fmt.Sprint(n)), tx.Take(eventID(int(n)), Taken{Version: 1, Count: 1}))
 				}))
 				for i := range receivers {
 					tries := try(func(tx *Tx) error {

@@ -10,13 +10,17 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/edge-eventer/edge-eventer/spool/boltfile"
+	"github.com/edge-eventer/edge-eventer/spool/failure"
+	"github.com/edge-eventer/edge-eventer/spool/format"
+	"github.com/edge-eventer/edge-eventer/spool/place"
+	"github.com/edge-eventer/edge-eventer/spool/retention"
+	"github.com/edge-eventer/edge-eventer/spool/txn"
 )
 
 const (
@@ -103,7 +107,7 @@ func (o *Options) check() error {
 		o.Monotonic = func() time.Duration { return time.Since(start) }
 	}
 	if o.Boot == nil {
-		o.Boot = bootAndUptime
+		o.Boot = retention.BootAndUptime
 	}
 	if o.OpenFile == nil {
 		o.OpenFile = os.OpenFile
@@ -115,7 +119,7 @@ func (o *Options) check() error {
 		o.PageSize = defaultPageSize
 	}
 	var err error
-	if o.Path, err = followLinks(o.Path); err != nil {
+	if o.Path, err = place.Follow(o.Path); err != nil {
 		return fmt.Errorf("path of the spool: %w", err)
 	}
 	if !boltfile.ValidPageSize(int64(o.PageSize)) || int64(o.PageSize)*minPages > o.MaxBytes {
@@ -124,26 +128,28 @@ func (o *Options) check() error {
 	return nil
 }
 
+// growth is by how many bytes the file grows.
+func (o *Options) growth() int64 { return min(256<<10, o.MaxBytes/16) }
+
 func (o *Options) maxBody() int {
-	return int(min(maxBodyLen, o.MaxBytes/64))
+	return int(min(format.MaxBodyLen, o.MaxBytes/64))
 }
 
 // Spool is an open spool. Its methods may be called from several goroutines: one Update runs at a time, any number of
 // Views beside it. Neither may be called from inside the function of another.
 type Spool struct {
 	options Options
-	owner   owner
+	place   place.Place
 	lock    *os.File
 	// looks says that nothing may be changed.
 	looks bool
 
 	// writer is held by the one Update, and by whatever replaces db.
 	writer sync.Mutex
-	clock  clock
-	// lastExpiry is what clock showed when records were last looked through for their age; 0: they were not. Guarded by writer.
-	lastExpiry int64
-	// bulk is set while a new file is built: no eviction, no revision of its own. Guarded by writer.
-	bulk bool
+	// env is what transactions share.
+	env txn.Env
+	// retention is guarded by writer.
+	retention retention.Policy
 	// shrinking is set while a file that is too large is made smaller: it may grow meanwhile. Guarded by writer.
 	shrinking   bool
 	compactions atomic.Uint64
@@ -191,19 +197,20 @@ func Open(o Options) (*Spool, error) {
 		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Dir(o.Path), 0o700); err != nil {
-		return nil, fmt.Errorf("create directory of the spool: %w", classify(err))
+		return nil, fmt.Errorf("create directory of the spool: %w", failure.Classify(err))
 	}
-	owner := ownerOf(o.Path)
-	lock, err := lockFile(o.Path+".lock", owner)
+	owner := place.OwnerOf(o.Path)
+	lock, err := place.Lock(o.Path+".lock", owner)
 	if err != nil {
 		return nil, err
 	}
-	s := &Spool{options: o, owner: owner, lock: lock, commit: (*bbolt.Tx).Commit, rescueSignal: make(chan struct{}, 1)}
+	s := newSpool(o, owner, lock)
 	if err := s.open(); err != nil {
 		_ = lock.Close()
 		return nil, err
 	}
-	if err := s.startClock(); err != nil {
+	boot, uptime := o.Boot()
+	if err := s.view(func(tx *Tx) error { return s.retention.StartClock(tx.txn, boot, uptime) }); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	if s.rescued != nil {
@@ -212,33 +219,23 @@ func Open(o Options) (*Spool, error) {
 	return s, nil
 }
 
-// lockFile takes the lock that makes the spool ours. It is a file of its own because rescue and compaction replace the
-// spool's file while they hold it.
-func lockFile(path string, owner owner) (*os.File, error) {
-	lock, err := os.OpenFile(path, os.O_RDWR, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		// Exclusively, so that no link of another user's is followed.
-		lock, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-		switch {
-		case errors.Is(err, os.ErrExist):
-			lock, err = os.OpenFile(path, os.O_RDWR, 0)
-		case err == nil:
-			if err = owner.give(lock); err != nil {
-				_ = lock.Close()
-			}
-		}
+func newSpool(o Options, owner place.Owner, lock *os.File) *Spool {
+	s := &Spool{
+		options: o,
+		place:   place.Place{Path: o.Path, Owner: owner, Fsync: o.fsync},
+		lock:    lock,
+		retention: retention.Policy{
+			MaxBytes: o.MaxBytes, MaxAge: o.MaxAge, Now: o.Now, Monotonic: o.Monotonic,
+		},
+		commit:       (*bbolt.Tx).Commit,
+		rescueSignal: make(chan struct{}, 1),
 	}
-	if err != nil {
-		return nil, fmt.Errorf("open lock file of the spool: %w", classify(err))
+	s.env = txn.Env{
+		Now: o.Now, MaxBytes: o.MaxBytes, MaxBody: o.maxBody(),
+		Touched: func() { s.touched(false) },
+		Damaged: func(err error) { s.broken.CompareAndSwap(nil, &breakage{err: err}) },
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = lock.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%w: %s is locked", ErrLocked, path)
-		}
-		return nil, fmt.Errorf("lock %s: %w", path, classify(err))
-	}
-	return lock, nil
+	return s
 }
 
 // open makes the file at Path a sound one and opens it. The caller holds writer and mu, or has the only reference.
@@ -250,18 +247,29 @@ func (s *Spool) open() error {
 	if rescued != nil {
 		s.note(rescued)
 	}
-	return s.openDB(s.options.Path, s.options.MaxBytes)
+	return s.openDB(s.options.MaxBytes)
 }
 
-// openDB opens the file with bbolt. It must be sound: bbolt trusts what it reads.
-func (s *Spool) openDB(path string, maxBytes int64) (err error) {
+// openDB opens the file at Path with bbolt. It must be sound: bbolt trusts what it reads.
+func (s *Spool) openDB(maxBytes int64) error {
+	db, file, err := s.openBolt(s.options.Path, maxBytes)
+	if err != nil {
+		return err
+	}
+	s.db, s.file, s.dense = db, file, 0
+	s.limit(false)
+	s.measure()
+	return nil
+}
+
+// openBolt opens a file with bbolt, and maps so many bytes of it.
+func (s *Spool) openBolt(path string, maxBytes int64) (db *bbolt.DB, file *os.File, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: open: %v", ErrDamaged, p)
 		}
 	}()
-	var file *os.File
 	if s.looks {
 		// A look at a file of any size maps what is there.
 		maxBytes = 0
@@ -270,7 +278,7 @@ func (s *Spool) openDB(path string, maxBytes int64) (err error) {
 	if s.options.orderly {
 		freelist = bbolt.FreelistArrayType
 	}
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
+	db, err = bbolt.Open(path, 0o600, &bbolt.Options{
 		// The lock file is taken already; this keeps away only other programs, such as bbolt's own.
 		Timeout:  time.Second,
 		ReadOnly: s.looks,
@@ -291,23 +299,20 @@ func (s *Spool) openDB(path string, maxBytes int64) (err error) {
 	})
 	if err != nil {
 		if errors.Is(err, berrors.ErrTimeout) {
-			return fmt.Errorf("%w: %s is locked", ErrLocked, path)
+			return nil, nil, fmt.Errorf("%w: %s is locked", ErrLocked, path)
 		}
-		return fmt.Errorf("open %s: %w", path, classify(err))
+		return nil, nil, fmt.Errorf("open %s: %w", path, failure.Classify(err))
 	}
-	s.db, s.file, s.dense = db, file, 0
-	s.limit(false)
-	s.measure()
-	return nil
+	return db, file, nil
 }
 
 // limit sets bbolt's own ceiling: MaxBytes less the reserve, which only makeRoom and acknowledgements may use. bbolt refuses to grow the file
 // unless a whole step fits below it. A step costs a truncate and an fsync, so it should not be small, but neither bbolt's
 // 16 MiB.
 func (s *Spool) limit(useReserve bool) {
-	ceiling, step := s.options.MaxBytes-s.reserve(), min(256<<10, s.options.MaxBytes/16)
+	ceiling, step := s.options.MaxBytes-s.reserve(), s.options.growth()
 	switch {
-	case s.bulk || s.shrinking:
+	case s.shrinking:
 		ceiling = 0
 	case useReserve:
 		ceiling, step = s.options.MaxBytes, int64(s.db.Info().PageSize)
@@ -467,9 +472,9 @@ func (s *Spool) update(fn func(*Tx) error) (err error) {
 		if errors.Is(err, berrors.ErrInvalidMapping) {
 			s.broken.CompareAndSwap(nil, &breakage{})
 		}
-		return fmt.Errorf("begin: %w", classify(err))
+		return fmt.Errorf("begin: %w", failure.Classify(err))
 	}
-	tx := &Tx{spool: s, btx: btx, writable: true}
+	tx := s.newTx(btx)
 	returned := false
 	defer func() {
 		if returned {
@@ -477,43 +482,43 @@ func (s *Spool) update(fn func(*Tx) error) (err error) {
 		}
 		// A panic, or the end of fn's goroutine. Where fn itself is wrong its panic goes on.
 		p := recover()
-		abandon(btx)
+		txn.Abandon(btx)
 		if p != nil {
-			err = tx.panicked(p)
+			err = tx.txn.Panicked(p)
 		}
 	}()
 	err = tx.run(fn)
-	notes := tx.evicting == 0 && tx.grown <= int64(acknowledgement+perPut*tx.puts)
-	if err == nil && tx.changes > 0 {
+	notes := tx.evicting == 0 && tx.txn.Grown <= int64(acknowledgement+perPut*tx.txn.Puts)
+	if err == nil && tx.txn.Changes > 0 {
 		err = tx.seal(s.used(btx))
 	}
-	if err != nil || tx.changes == 0 {
+	if err != nil || tx.txn.Changes == 0 {
 		returned = true
-		abandon(btx)
+		txn.Abandon(btx)
 		return err
 	}
 	meta, offset, err := s.readMeta(btx)
 	if err != nil {
 		returned = true
-		abandon(btx)
+		txn.Abandon(btx)
 		return err
 	}
 	// What adds nothing to speak of, such as an acknowledgement, may use the reserve too: it is what makes room.
 	s.notes = notes
 	s.limit(tx.evicting > 0 || s.notes)
 	s.touched(true)
-	tx.inside = true
+	tx.txn.Inside = true
 	err = s.commit(btx)
-	tx.inside = false
+	tx.txn.Inside = false
 	returned = true
 	if err != nil {
 		s.failedCommit(meta, offset)
-		return fmt.Errorf("commit: %w", classify(err))
+		return fmt.Errorf("commit: %w", failure.Classify(err))
 	}
 	stats := btx.Stats()
 	s.untilCompaction = max(0, s.untilCompaction-stats.GetPageAlloc())
 	if s.dense > 0 {
-		s.dense += tx.grown
+		s.dense += tx.txn.Grown
 	}
 	if s.options.Synced != nil {
 		s.options.Synced(stats.GetWriteTime())
@@ -522,18 +527,12 @@ func (s *Spool) update(fn func(*Tx) error) (err error) {
 	return nil
 }
 
-// abandon rolls back, and survives what a panic inside bbolt left.
-func abandon(btx *bbolt.Tx) {
-	defer func() { _ = recover() }()
-	_ = btx.Rollback()
-}
-
 // readMeta reads the meta page that the commit of btx will replace.
 func (s *Spool) readMeta(btx *bbolt.Tx) (meta []byte, offset int64, err error) {
 	meta = make([]byte, boltfile.PageHeaderLen+boltfile.MetaLen)
 	offset = int64(btx.ID()%2) * int64(s.db.Info().PageSize)
 	if _, err := s.file.ReadAt(meta, offset); err != nil {
-		return nil, 0, fmt.Errorf("read meta page: %w", classify(err))
+		return nil, 0, fmt.Errorf("read meta page: %w", failure.Classify(err))
 	}
 	return meta, offset, nil
 }
@@ -570,14 +569,14 @@ func (s *Spool) mend() error {
 		// there, and points to pages that are free now.
 		file, err := s.options.OpenFile(s.options.Path, os.O_RDWR, 0o600)
 		if err != nil {
-			return fmt.Errorf("undo failed commit: %w", classify(err))
+			return fmt.Errorf("undo failed commit: %w", failure.Classify(err))
 		}
 		_, err = file.WriteAt(b.meta, b.offset)
 		if err == nil {
 			err = s.options.fsync(file)
 		}
 		if err = errors.Join(err, file.Close()); err != nil {
-			return fmt.Errorf("undo failed commit: %w", classify(err))
+			return fmt.Errorf("undo failed commit: %w", failure.Classify(err))
 		}
 		b = &breakage{err: b.err}
 		s.broken.Store(b)
@@ -616,47 +615,22 @@ func (s *Spool) view(fn func(*Tx) error) (err error) {
 	}
 	btx, err := s.db.Begin(false)
 	if err != nil {
-		return fmt.Errorf("begin: %w", classify(err))
+		return fmt.Errorf("begin: %w", failure.Classify(err))
 	}
-	tx := &Tx{spool: s, btx: btx}
+	tx := s.newTx(btx)
 	returned := false
 	defer func() {
-		abandon(btx)
+		txn.Abandon(btx)
 		if returned {
 			return
 		}
 		if p := recover(); p != nil {
-			err = tx.panicked(p)
+			err = tx.txn.Panicked(p)
 		}
 	}()
 	err = tx.run(fn)
 	returned = true
 	return err
-}
-
-// maxLedger is the bound of the number of ledger entries.
-func (s *Spool) maxLedger() uint64 {
-	if s.bulk {
-		return 1 << 62
-	}
-	return uint64(s.options.MaxBytes / bytesPerLedgerEntry)
-}
-
-// syncDir makes renames in the directory of path durable.
-func (s *Spool) syncDir(path string) error {
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return fmt.Errorf("open directory: %w", err)
-	}
-	err = s.options.fsync(dir)
-	if errors.Is(err, syscall.EINVAL) {
-		// A file system without an fsync for directories.
-		err = nil
-	}
-	if err = errors.Join(err, dir.Close()); err != nil {
-		return fmt.Errorf("sync directory: %w", err)
-	}
-	return nil
 }
 
 var _ io.Closer = (*Spool)(nil)

@@ -128,7 +128,7 @@ func modelsOf(seed uint64, transactions int) []model {
 // eventID is that of event n: a UID of its own, one created each second.
 func eventID(n int) spool.EventID {
 	return spool.EventID{
-		UID: fmt.Sprintf("%08x-0000-4000-8000-%012x", uint32(n)*2654435761, n), Created: time.Unix(1_790_000_000+int64(n), 0), Namespace: "shop",
+		UID: fmt.Sprintf("%08x-0000-4000-8000-%012x", uint32(n)*2654435761, n), Created: time.Unix(1_790_000_000+int64(n), 0), Scope: "shop",
 	}
 }
 
@@ -163,7 +163,7 @@ func (s *step) do(tx *spool.Tx) error {
 		}
 	}
 	for _, n := range s.take {
-		if err := tx.Take(eventID(n), spool.Taken{ResourceVersion: uint64(n), Count: 1}); err != nil {
+		if err := tx.Take(eventID(n), spool.Taken{Version: uint64(n), Count: 1}); err != nil {
 			return err
 		}
 	}

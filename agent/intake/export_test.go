@@ -1,7 +1,0 @@
-package intake
-
-// The bounds of a batch.
-const (
-	MaxBatch   = maxBatch
-	MaxForgets = maxForgets
-)
