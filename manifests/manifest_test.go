@@ -16,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
+	"github.com/edge-eventer/edge-eventer/cmd/edge-eventer/cli"
 )
 
 const manifestFile = "edge-eventer.yaml"
@@ -141,9 +142,8 @@ func TestManifestConfigurationIsTakenByTheAgent(t *testing.T) {
 	}
 	// No command that is run in the pod needs --config.
 	args := deployment.at("spec", "template", "spec", "containers", 0, "args").([]any)
-	source := readText(t, "../cmd/edge-eventer/command.go")
 	if len(args) != 1 || args[0] != "run" || mounts["/etc/edge-eventer"] != "config" ||
-		!strings.Contains(source, `defaultConfig = "/etc/edge-eventer/config.yaml"`) {
+		cli.DefaultConfig != "/etc/edge-eventer/config.yaml" {
 		t.Errorf("arguments %v, mounts %v: the configuration is not where every command looks", args, mounts)
 	}
 	if !strings.Contains(text, "urlFile: /run/secrets/edge-eventer/") || mounts["/run/secrets/edge-eventer"] != "receivers" {
