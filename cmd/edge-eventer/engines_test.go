@@ -138,10 +138,12 @@ func TestNoEngineLosesAnEventOfAnOutageAndKills(t *testing.T) {
 	config := writeEnginesConfig(t, cluster.AgentKubeconfig, logs.URL, metrics.URL, kafka.ListenAddrs())
 	const batches, perBatch, before = 10, 500, 1
 	// A reason of their own for each batch: in VictoriaMetrics, which keeps no names, they are a series.
+	// The outage was long: what comes out of it is old.
+	at := time.Now().Add(-50 * time.Minute)
 	create := func(from, to int) {
 		for i := from; i < to; i++ {
 			cluster.CreateEvents(t, perBatch, clustertest.EventTemplate{
-				Namespace: "engines", Prefix: fmt.Sprintf("shop-%02d", i), Reason: fmt.Sprintf("Reason%02d", i),
+				Namespace: "engines", Prefix: fmt.Sprintf("shop-%02d", i), Reason: fmt.Sprintf("Reason%02d", i), At: at,
 			})
 		}
 	}

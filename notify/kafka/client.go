@@ -20,8 +20,6 @@ const (
 	dialTimeout = 15 * time.Second
 	// maxBuffered is what the client holds of records that are under way.
 	maxBuffered = 2 << 20
-	// deliveryTimeout bounds a record where ctx does not.
-	deliveryTimeout = 5 * time.Minute
 )
 
 // connected returns the client, a new one where there is none or where the password's file changed. It opens no connection yet. The
@@ -60,9 +58,11 @@ func (r *receiver) closeIdle() {
 func (r *receiver) options(password string) []kgo.Opt {
 	options := []kgo.Opt{
 		kgo.SeedBrokers(r.config.Brokers...), kgo.ClientID("edge-eventer"), kgo.SoftwareNameAndVersion("edge-eventer", softwareVersion(r.common.Version)),
+		// No RecordDeliveryTimeout: it counts from the time of the record, which is that of the event, and would refuse what waited through
+		// an outage. The context bounds each record.
 		// Acks stay all. The idempotent producer does not give control back when a broker is silent.
 		kgo.DisableIdempotentWrite(), kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.RecordRetries(0), kgo.UnknownTopicRetries(0), kgo.RequestRetries(1), kgo.RecordDeliveryTimeout(deliveryTimeout),
+		kgo.RecordRetries(0), kgo.UnknownTopicRetries(0), kgo.RequestRetries(1),
 		kgo.ProducerLinger(0), kgo.MaxBufferedRecords(maxBatch + 1), kgo.MaxBufferedBytes(maxBuffered),
 		kgo.FetchMaxBytes(1 << 20), kgo.BrokerMaxReadBytes(1 << 20),
 		kgo.ProducerBatchCompression(codec(r.config.Compression)), kgo.DisableClientMetrics(),

@@ -317,6 +317,24 @@ func TestDeadAndMovedLeadersAreRetried(t *testing.T) {
 	}
 }
 
+// TestWhatWaitedForDaysIsWritten: a spool after an outage is old records, and their time is that of the event.
+func TestWhatWaitedForDaysIsWritten(t *testing.T) {
+	c := cluster(t)
+	r := receiver(t, c, nil, notify.Common{})
+	m := message("shop", 3)
+	for i := range m.Incidents {
+		m.Incidents[i].LastSeen = m.Now.Add(-7 * 24 * time.Hour)
+	}
+	if err := send(t, r, m, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	for _, record := range consume(t, c, "events-shop", 3) {
+		if !record.Timestamp.Equal(m.Incidents[0].LastSeen.Truncate(time.Millisecond)) {
+			t.Errorf("the record's time is %s, want that of the event, %s", record.Timestamp, m.Incidents[0].LastSeen)
+		}
+	}
+}
+
 func TestMissingTopicHoldsNoOther(t *testing.T) {
 	c := cluster(t)
 	r := receiver(t, c, nil, notify.Common{})
