@@ -29,6 +29,13 @@ type Receiver interface {
 	Close()
 }
 
+// Keeper is a Receiver that may hold a connection while nothing is sent, so that the far end can tell that the site is gone.
+type Keeper interface {
+	// Keep holds the connection, if the configuration asks for one, and returns when ctx has ended. It may run beside every other method.
+	// mayDial returns nil when there is a way out, and an error when ctx has ended.
+	Keep(ctx context.Context, mayDial func(ctx context.Context) error)
+}
+
 // Grouper is a Receiver whose requests each go to one of several places.
 type Grouper interface {
 	// Group returns the Request.Group of the request that would tell the incident, empty where that cannot be said.

@@ -156,19 +156,6 @@ func proxyOf(c *Common) func(*http.Request) (*url.URL, error) {
 	}
 }
 
-// TLSConfig returns how a receiver that does not speak HTTP opens TLS connections. The files are read at each call.
-func (c *Common) TLSConfig() (*tls.Config, error) {
-	files, err := readTLSFiles(c)
-	if err != nil {
-		return nil, err
-	}
-	with, err := files.trust()
-	if err != nil {
-		return nil, err
-	}
-	return tlsConfig(c, with), nil
-}
-
 // Trust is how a receiver that does not speak HTTP opens TLS connections. It keeps the sessions that can be resumed, until one of the files of
 // tls changes: they were made under other trust.
 type Trust struct {

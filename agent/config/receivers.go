@@ -19,6 +19,7 @@ import (
 	"github.com/edge-eventer/edge-eventer/notify/influxdb"
 	"github.com/edge-eventer/edge-eventer/notify/kafka"
 	"github.com/edge-eventer/edge-eventer/notify/kafkarest"
+	"github.com/edge-eventer/edge-eventer/notify/mqtt"
 	"github.com/edge-eventer/edge-eventer/notify/otlp"
 	"github.com/edge-eventer/edge-eventer/notify/slack"
 	"github.com/edge-eventer/edge-eventer/notify/stdout"
@@ -41,6 +42,7 @@ func types() map[string]func() notify.Settings {
 		influxdb.Type:      influxdb.Defaults,
 		kafka.Type:         kafka.Defaults,
 		kafkarest.Type:     kafkarest.Defaults,
+		mqtt.Type:          mqtt.Defaults,
 		otlp.Type:          otlp.Defaults,
 		slack.Type:         slack.Defaults,
 		stdout.Type:        stdout.Defaults,

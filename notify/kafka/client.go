@@ -2,8 +2,6 @@ package kafka
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
 	"net"
 	"strings"
 	"time"
@@ -17,13 +15,12 @@ import (
 )
 
 const (
-	dialTimeout = 15 * time.Second
 	// maxBuffered is what the client holds of records that are under way.
 	maxBuffered = 2 << 20
 )
 
-// connected returns the client, a new one where there is none or where the password's file changed. It opens no connection yet. The
-// caller holds mu.
+// connected returns the client, a new one where there is none or where the file of the password or one of tls changed. It opens no
+// connection yet. The caller holds mu.
 func (r *receiver) connected() (*kgo.Client, error) {
 	password := ""
 	if r.config.SASL.Mechanism != "" {
@@ -32,7 +29,11 @@ func (r *receiver) connected() (*kgo.Client, error) {
 			return nil, &notify.Error{Outcome: notify.BadTarget, Reason: "sasl.password cannot be read", Err: err}
 		}
 	}
-	if r.client != nil && password != r.password {
+	files, err := r.dialer.Files()
+	if err != nil {
+		return nil, &notify.Error{Outcome: notify.Retry, Reason: "the files of tls cannot be used", Err: err}
+	}
+	if r.client != nil && (password != r.password || files != r.files) {
 		r.drop()
 	}
 	if r.client == nil {
@@ -40,7 +41,7 @@ func (r *receiver) connected() (*kgo.Client, error) {
 		if err != nil {
 			return nil, &notify.Error{Outcome: notify.BadTarget, Reason: "the client refuses its settings", Err: err}
 		}
-		r.client, r.password = client, password
+		r.client, r.password, r.files = client, password, files
 		r.idle = time.AfterFunc(idleClose, r.closeIdle)
 	}
 	r.idle.Reset(idleClose)
@@ -67,7 +68,9 @@ func (r *receiver) options(password string) []kgo.Opt {
 		kgo.FetchMaxBytes(1 << 20), kgo.BrokerMaxReadBytes(1 << 20),
 		kgo.ProducerBatchCompression(codec(r.config.Compression)), kgo.DisableClientMetrics(),
 		kgo.MetadataMaxAge(time.Hour), kgo.ConnIdleTimeout(2 * time.Minute),
-		kgo.Dialer(r.dial),
+		kgo.Dialer(func(ctx context.Context, network, address string) (net.Conn, error) {
+			return r.dialer.Dial(ctx, network, address, !r.config.Plaintext)
+		}),
 	}
 	if mechanism := r.mechanism(password); mechanism != nil {
 		options = append(options, kgo.SASL(mechanism))
@@ -110,47 +113,4 @@ func (r *receiver) mechanism(password string) sasl.Mechanism {
 		return scram.Auth{User: r.config.SASL.User, Pass: password}.AsSha512Mechanism()
 	}
 	return nil
-}
-
-// dial opens a connection to a broker over the sockets that count bytes, and TLS over it.
-func (r *receiver) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	dial := r.common.DialContext
-	if dial == nil {
-		dial = (&net.Dialer{KeepAlive: -1}).DialContext
-	}
-	conn, err := dial(ctx, network, address)
-	if err != nil || r.config.Plaintext {
-		return conn, err
-	}
-	secure, err := r.secured(ctx, conn, address)
-	if err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	return secure, nil
-}
-
-// secured signs in over TLS to the broker at the address. Where somebody else answers, the broker's name is looked up anew.
-func (r *receiver) secured(ctx context.Context, conn net.Conn, address string) (net.Conn, error) {
-	config, err := r.common.TLSConfig()
-	if err != nil {
-		return nil, err
-	}
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
-	}
-	if config.ServerName == "" {
-		config.ServerName = host
-	}
-	secure := tls.Client(conn, config)
-	err = secure.HandshakeContext(ctx)
-	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
-	_, plain := errors.AsType[tls.RecordHeaderError](err)
-	if err != nil && r.common.Doubt != nil {
-		r.common.Doubt(host, untrusted || plain)
-	}
-	return secure, err
 }

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"crypto/sha256"
 	"net"
 	"sync"
 	"time"
@@ -19,14 +20,16 @@ const idleClose = time.Minute
 type receiver struct {
 	config     *Config
 	common     notify.Common
+	dialer     *notify.Dialer
 	topic, key *template.Text
 
 	mu sync.Mutex
 	// client is nil while there was no work for idleClose. idle closes it. mu guards both.
 	client *kgo.Client
 	idle   *time.Timer
-	// password is the one that client signs in with.
+	// password is the one that client signs in with, files tells which files of tls it opens connections with.
 	password string
+	files    [sha256.Size]byte
 }
 
 // New returns the receiver.
@@ -39,7 +42,7 @@ func (c *Config) New(common notify.Common) (notify.Receiver, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &receiver{config: c, common: common, topic: topic, key: key}, nil
+	return &receiver{config: c, common: common, dialer: notify.NewDialer(common), topic: topic, key: key}, nil
 }
 
 // Limits bounds a batch by the configuration.

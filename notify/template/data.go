@@ -3,6 +3,7 @@ package template
 import (
 	"cmp"
 	"errors"
+	"regexp"
 	"strings"
 	"time"
 
@@ -146,6 +147,27 @@ func ParseText(path, text string, c notify.Common) (*Text, error) {
 	return &Text{common: c, template: parsed}, nil
 }
 
+// ParseTopic parses the topic of an MQTT message. What an action prints stays within the level of the topic in which it stands, and
+// is no wildcard: where a message goes is not for an event to decide.
+func ParseTopic(path, text string, c notify.Common) (*Text, error) {
+	e := escaper{place: levelName}
+	parsed, err := parseText(path, text, OptionsOf(&c), e.list)
+	if err != nil {
+		return nil, err
+	}
+	return &Text{common: c, template: parsed}, nil
+}
+
+// topicLevel makes a text a part of one level: /, + and # become a line, as do control characters, which a broker refuses.
+func topicLevel(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xA0 || strings.ContainsRune("/+#\uFFFD", r) {
+			return '-'
+		}
+		return r
+	}, text)
+}
+
 // Execute returns the text for an incident. The namespace of what has none, such as a node, is default.
 func (t *Text) Execute(in *notify.Incident, now time.Time) (string, error) {
 	data := NewData(&t.common, &notify.Message{Now: now, Incidents: []notify.Incident{*in}}, 256)
@@ -158,6 +180,21 @@ func (t *Text) Execute(in *notify.Incident, now time.Time) (string, error) {
 // CheckText adds a mistake unless the text is a template that executes for a full and for a sparse incident.
 func CheckText(path, text string, add notify.AddMistake) {
 	parsed, err := ParseText(path, text, notify.Common{})
+	check(path, parsed, err, add)
+}
+
+// CheckTopic is CheckText for a topic of MQTT, which has at most 512 bytes of text and no wildcards.
+func CheckTopic(path, text string, add notify.AddMistake) {
+	fixed := regexp.MustCompile(`\{\{.*?\}\}`).ReplaceAllString(text, "")
+	if text == "" || len(text) > 512 || strings.ContainsAny(fixed, "+#\x00") || strings.HasPrefix(text, "$") {
+		add(path, "must be a topic of 1 to 512 bytes without the wildcards + and #, and not begin with $")
+		return
+	}
+	parsed, err := ParseTopic(path, text, notify.Common{})
+	check(path, parsed, err, add)
+}
+
+func check(path string, parsed *Text, err error, add notify.AddMistake) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, m := range []*notify.Message{notify.Sample("", now), notify.SparseSample("", now)} {
 		if err == nil {

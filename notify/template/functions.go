@@ -47,6 +47,7 @@ func (r *run) functions(o Options, used map[string]bool) text.FuncMap {
 		"lower":   func(v any) (string, error) { return r.textOf(v, strings.ToLower) },
 		pathName:  func(v any) (string, error) { return r.textOf(v, url.PathEscape) },
 		queryName: func(v any) (string, error) { return r.textOf(v, url.QueryEscape) },
+		levelName: func(v any) (string, error) { return r.textOf(v, topicLevel) },
 		"default": defaultTo,
 		"timeIn":  o.timeIn,
 	}

@@ -5,29 +5,30 @@ import (
 	"text/template/parse"
 )
 
-// Names of the functions that escape for a URL; only the rewriter can call them.
+// Names of the functions that escape for a URL or a topic of MQTT; only the rewriter can call them.
 const (
 	pathName  = "_path"
 	queryName = "_query"
+	levelName = "_level"
 )
 
 // ParseURL parses a URL whose path or query holds templates. What an action prints is escaped for where it stands.
 func ParseURL(path, text string, o Options) (*Template, error) {
-	e := urlEscaper{place: pathName}
+	e := escaper{place: pathName}
 	return parseText(path, text, o, e.list)
 }
 
-// urlEscaper adds the escaping function to the end of each pipeline that prints, as html/template does it.
-type urlEscaper struct{ place string }
+// escaper adds the escaping function to the end of each pipeline that prints, as html/template does it.
+type escaper struct{ place string }
 
-func (e *urlEscaper) list(list *parse.ListNode) {
+func (e *escaper) list(list *parse.ListNode) {
 	if list == nil {
 		return
 	}
 	for _, node := range list.Nodes {
 		switch n := node.(type) {
 		case *parse.TextNode:
-			if bytes.ContainsRune(n.Text, '?') {
+			if e.place == pathName && bytes.ContainsRune(n.Text, '?') {
 				e.place = queryName
 			}
 		case *parse.ActionNode:
