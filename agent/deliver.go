@@ -174,6 +174,8 @@ func (d *delivery) run(ctx context.Context) error {
 		context.AfterFunc(sendCtx, func() { timer.Stop() })
 	})()
 
+	defer d.keep(ctx)()
+
 	var reading trouble
 	for {
 		if d.asked.Swap(false) {

@@ -194,7 +194,9 @@ func keep(t *testing.T, r notify.Receiver) (stop func()) {
 // connack is a CONNACK of a broker that is played by hand.
 func connack(code byte) string { return "\x20\x03" + string([]byte{0, code, 0}) }
 
-func puback(id uint16, code byte) string { return "\x40\x03" + string([]byte{byte(id >> 8), byte(id), code}) }
+func puback(id uint16, code byte) string {
+	return "\x40\x03" + string([]byte{byte(id >> 8), byte(id), code})
+}
 
 // readFrame reads a packet of the agent's: its kind, and what follows the length.
 func readFrame(c io.Reader) (kind byte, rest []byte, err error) {

@@ -269,7 +269,9 @@ func (r *receiver) connect(ctx context.Context) (*session, error) {
 	}
 	s := newSession(conn, granted, asked)
 	s.resident, s.kept, s.will = r.resident, r.keeps(), request.WillFlag
-	s.stateRefused = func(why *refusal) { r.common.Logger.Warn("the broker does not take the state of this site", "err", r.redact(why.reason())) }
+	s.stateRefused = func(why *refusal) {
+		r.common.Logger.Warn("the broker does not take the state of this site", "err", r.redact(why.reason()))
+	}
 	go s.read(from)
 	return s, nil
 }

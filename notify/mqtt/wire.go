@@ -16,23 +16,23 @@ const maxRead = 16 << 10
 
 // The reason codes that are judged by name. Source: MQTT 5.0, table 2-6.
 const (
-	reasonNoSubscribers     = 0x10
-	reasonVersion           = 0x84
-	reasonClientID          = 0x85
-	reasonUser              = 0x86
-	reasonNotAuthorized     = 0x87
-	reasonServerBusy        = 0x89
-	reasonBanned            = 0x8A
-	reasonAuthMethod        = 0x8C
-	reasonTakenOver         = 0x8E
-	reasonTopicName         = 0x90
-	reasonTooLarge          = 0x95
-	reasonPayloadFormat     = 0x99
-	reasonRetain            = 0x9A
-	reasonQoS               = 0x9B
-	reasonUseAnotherServer  = 0x9C
-	reasonServerMoved       = 0x9D
-	firstFailure       byte = 0x80
+	reasonNoSubscribers         = 0x10
+	reasonVersion               = 0x84
+	reasonClientID              = 0x85
+	reasonUser                  = 0x86
+	reasonNotAuthorized         = 0x87
+	reasonServerBusy            = 0x89
+	reasonBanned                = 0x8A
+	reasonAuthMethod            = 0x8C
+	reasonTakenOver             = 0x8E
+	reasonTopicName             = 0x90
+	reasonTooLarge              = 0x95
+	reasonPayloadFormat         = 0x99
+	reasonRetain                = 0x9A
+	reasonQoS                   = 0x9B
+	reasonUseAnotherServer      = 0x9C
+	reasonServerMoved           = 0x9D
+	firstFailure           byte = 0x80
 )
 
 var (
