@@ -22,15 +22,13 @@ func (a *Agent) control(ctx context.Context) error {
 
 // queues returns the queues of the open spool.
 func (a *Agent) queues() (*control.SpoolQueues, error) {
-	a.mu.Lock()
-	parts := a.parts
-	a.mu.Unlock()
-	if parts == nil {
+	st := a.running()
+	if st == nil {
 		return nil, errNotStarted
 	}
 	return &control.SpoolQueues{
-		Spool: parts.spool,
-		Again: a.tryAgain,
+		Spool: st.spool,
+		Again: a.inUse.tryAgain,
 		Dropped: func(receiver string, r control.Result) {
 			a.logger.Warn("records dropped by an operator", "receiver", receiver, "records", r.Records, "events", r.Events)
 		},

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/agenttest"
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
@@ -19,7 +20,7 @@ func TestStartWaitsForASpoolCommand(t *testing.T) {
 		t.Run(held.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				path := filepath.Join(t.TempDir(), "spool.db")
-				command := openSpool(t, path)
+				command := agenttest.OpenSpool(t, path)
 				closed := make(chan error, 1)
 				time.AfterFunc(held, func() { closed <- command.Close() })
 				a := &Agent{config: &config.Config{Spool: config.Spool{Path: path, MaxBytes: 1 << 20}}, logger: slog.New(slog.DiscardHandler)}

@@ -7,13 +7,10 @@ import (
 	"os"
 	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
-	"github.com/edge-eventer/edge-eventer/agent/filter"
-	"github.com/edge-eventer/edge-eventer/agent/incident"
-	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/agent/retry"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
@@ -27,79 +24,6 @@ const maxMistakes = 2 << 10
 
 // errNoReload is returned by Reload of an agent that cannot read its configuration again.
 var errNoReload = errors.New("this agent cannot read its configuration again")
-
-// worker is a delivery that can be stopped on its own.
-type worker struct {
-	delivery *delivery
-	// settings and common are what the delivery was made of.
-	settings config.Receiver
-	common   common
-	stop     context.CancelFunc
-	done     chan struct{}
-}
-
-// common is what the configuration says for all receivers and is part of each.
-type common struct {
-	cluster, timezone, language, keyExchange string
-	critical                                 []string
-}
-
-func commonOf(c *config.Config) common {
-	return common{c.Cluster, c.Timezone, c.Language, c.Link.KeyExchange, c.Severity.Critical}
-}
-
-func (a *Agent) workerFor(c *config.Config, r *config.Receiver, receiver notify.Receiver, s *spool.Spool, policy incident.Policy) *worker {
-	return &worker{
-		delivery: a.deliveryTo(c, r, receiver, s, policy),
-		settings: *r,
-		common:   commonOf(c),
-		done:     make(chan struct{}),
-	}
-}
-
-// deliveries returns those that run. The caller holds mu.
-func (a *Agent) deliveries() []*delivery {
-	if a.parts == nil {
-		return nil
-	}
-	var running []*delivery
-	for _, w := range a.parts.workers {
-		running = append(running, w.delivery)
-	}
-	return running
-}
-
-// wake tells the receiver's delivery that something arrived in its queue.
-func (a *Agent) wake(receiver string) {
-	a.signal(receiver, func(d *delivery) chan struct{} { return d.wake })
-}
-
-// tryAgain makes the receiver's delivery try at once, also where it is failing, and also what is set aside.
-func (a *Agent) tryAgain(receiver string) {
-	a.mu.Lock()
-	for _, d := range a.deliveries() {
-		if d.name == receiver {
-			d.asked.Store(true)
-		}
-	}
-	a.mu.Unlock()
-	a.wake(receiver)
-	a.signal(receiver, func(d *delivery) chan struct{} { return d.again })
-}
-
-func (a *Agent) signal(receiver string, channel func(*delivery) chan struct{}) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, d := range a.deliveries() {
-		if d.name != receiver {
-			continue
-		}
-		select {
-		case channel(d) <- struct{}{}:
-		default:
-		}
-	}
-}
 
 // reload is a configuration to put to use.
 type reload struct {
@@ -118,34 +42,25 @@ func (a *Agent) Reload(ctx context.Context) error {
 	}
 	c, err := a.options.Reread()
 	if err == nil {
-		request := reload{config: c, done: make(chan error, 1)}
-		select {
-		case a.reloads <- request:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		select {
-		case err = <-request.done:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+		err = a.inUse.request(ctx, c)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	if err != nil {
-		a.mu.Lock()
-		a.reading.Refused = time.Now()
-		a.reading.Mistakes = strings.ToValidUTF8(err.Error()[:min(len(err.Error()), maxMistakes)], "")
-		a.mu.Unlock()
+		a.inUse.refuse(err)
 		a.logger.Error("the changed configuration is refused, the one before stays", "config", a.options.ConfigPath, "err", err)
 		return fmt.Errorf("reload configuration: %w", err)
 	}
 	return nil
 }
 
-func (a *Agent) takeReloads(ctx context.Context, p *parts) error {
+// takeReloads puts configurations to use, one after the other, until ctx ends.
+func (a *Agent) takeReloads(ctx context.Context, st *stages) error {
 	for {
 		select {
-		case request := <-a.reloads:
-			request.done <- a.apply(request.config, p)
+		case request := <-a.inUse.reloads:
+			request.done <- a.apply(request.config, st)
 		case <-ctx.Done():
 			return nil
 		}
@@ -153,70 +68,53 @@ func (a *Agent) takeReloads(ctx context.Context, p *parts) error {
 }
 
 // apply puts c to use, or returns an error and changes nothing.
-func (a *Agent) apply(c *config.Config, p *parts) error {
-	events, err := filter.New(c.Filter)
+func (a *Agent) apply(c *config.Config, st *stages) error {
+	rules, err := rulesOf(c)
 	if err != nil {
-		return fmt.Errorf("filter: %w", err)
+		return err
 	}
-	var (
-		routes  []route
-		workers []*worker
-		fresh   []*worker
-	)
+	before := a.inUse.running()
+	workers, fresh, err := a.workersFor(c, before, st.spool)
+	if err != nil {
+		for _, w := range fresh {
+			w.delivery.Close()
+		}
+		return err
+	}
+	st.intake.Reroute(rules)
+	// Two deliveries on one queue would tell everything twice: the old one ends before the new one begins. An attempt
+	// under way may take deliver.StopGrace.
+	gone := slices.DeleteFunc(slices.Clone(before), func(w *worker) bool { return slices.Contains(workers, w) })
+	stopWorkers(gone)
+	a.inUse.replace(c, workers, needRestart(a.config, c))
+	a.budget.SetLocation(c.Location())
+	for _, w := range fresh {
+		w.start()
+	}
+	// A secret in a file may be what changed, which is why a receiver that refuses everything is tried again at once.
+	for _, w := range workers {
+		w.delivery.TryAgain()
+	}
+	a.tellReload(st.spool, c, gone, fresh)
+	return nil
+}
+
+// workersFor returns a delivery for each receiver of c: that of before where nothing of it changed, else a fresh one.
+func (a *Agent) workersFor(c *config.Config, before []*worker, s *spool.Spool) (workers, fresh []*worker, err error) {
 	for i := range c.Receivers {
 		r := &c.Receivers[i]
-		way, err := routeTo(r)
-		if err != nil {
-			closeReceivers(fresh)
-			return err
-		}
-		routes = append(routes, way)
-		if w := unchanged(p.workers, c, r); w != nil {
+		if w := unchanged(before, c, r); w != nil {
 			workers = append(workers, w)
 			continue
 		}
 		receiver, err := a.receiverOf(c, r)
 		if err != nil {
-			closeReceivers(fresh)
-			return err
+			return nil, fresh, err
 		}
-		w := a.workerFor(c, r, receiver, p.spool, way.policy)
+		w := a.workerFor(c, r, receiver, s)
 		fresh, workers = append(fresh, w), append(workers, w)
 	}
-
-	p.intake.reroute(events, routes, c.Report.At != "")
-	// Two deliveries on one queue would tell everything twice: the old one ends before the new one begins. An attempt
-	// under way may take stopGrace.
-	var gone []*worker
-	for _, w := range p.workers {
-		if !slices.Contains(workers, w) {
-			w.stop()
-			gone = append(gone, w)
-		}
-	}
-	for _, w := range gone {
-		<-w.done
-	}
-	a.mu.Lock()
-	a.current = c
-	if a.reloaded != nil {
-		close(a.reloaded)
-	}
-	a.reloaded = make(chan struct{})
-	p.workers = workers
-	a.reading.Loaded, a.reading.Refused, a.reading.Mistakes = time.Now(), time.Time{}, ""
-	a.needsRestart = needRestart(a.config, c)
-	a.mu.Unlock()
-	a.budget.SetLocation(c.Location())
-	for _, w := range fresh {
-		p.start(w)
-	}
-	// A secret in a file may be what changed, which is why a receiver that refuses everything is tried again at once.
-	for _, w := range workers {
-		a.tryAgain(w.settings.Name)
-	}
-	a.tellReload(p.spool, c, gone, fresh)
-	return nil
+	return workers, fresh, nil
 }
 
 func unchanged(workers []*worker, c *config.Config, r *config.Receiver) *worker {
@@ -226,12 +124,6 @@ func unchanged(workers []*worker, c *config.Config, r *config.Receiver) *worker 
 		}
 	}
 	return nil
-}
-
-func closeReceivers(workers []*worker) {
-	for _, w := range workers {
-		w.delivery.receiver.Close()
-	}
 }
 
 // needRestart lists what differs between the configuration of the start and c and is not changed while the agent runs.
@@ -268,8 +160,7 @@ func (a *Agent) tellReload(s *spool.Spool, c *config.Config, gone, fresh []*work
 	for _, sentence := range needRestart(a.config, c) {
 		a.logger.Warn(sentence)
 	}
-	for _, w := range gone {
-		name := w.settings.Name
+	for _, name := range names(gone) {
 		if slices.ContainsFunc(c.Receivers, func(r config.Receiver) bool { return r.Name == name }) {
 			continue
 		}
@@ -293,7 +184,7 @@ func (a *Agent) watchConfig(ctx context.Context) error {
 	}
 	loaded := lookAt(a.options.ConfigPath)
 	before := loaded
-	for wait(ctx, lookInterval) == nil {
+	for retry.Wait(ctx, lookInterval) == nil {
 		now := lookAt(a.options.ConfigPath)
 		settled := now == before
 		before = now

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/agenttest"
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/link"
@@ -28,7 +29,7 @@ type reloaded struct {
 	path      string
 	sink      watch.Sink
 	mu        sync.Mutex
-	receivers map[string]*scripted
+	receivers map[string]*agenttest.Receiver
 	stop      context.CancelFunc
 	done      chan error
 }
@@ -78,7 +79,7 @@ func startReloaded(t *testing.T, receivers ...string) *reloaded {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &reloaded{t: t, path: filepath.Join(dir, "c.yaml"), receivers: make(map[string]*scripted), done: make(chan error, 1)}
+	r := &reloaded{t: t, path: filepath.Join(dir, "c.yaml"), receivers: make(map[string]*agenttest.Receiver), done: make(chan error, 1)}
 	r.write("", receivers...)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	r.start()
@@ -99,17 +100,17 @@ func (r *reloaded) start() {
 		t.Fatal(err)
 	}
 	r.agent = a
-	a.newReceiver = func(_ *config.Config, _ *config.Receiver, c notify.Common) (notify.Receiver, error) {
+	a.hooks.newReceiver = func(_ *config.Config, _ *config.Receiver, c notify.Common) (notify.Receiver, error) {
 		return r.receiver(c.Name), nil
 	}
 	for i := range a.receivers {
 		a.receivers[i] = r.receiver(c.Receivers[i].Name)
 	}
 	// A socket that is read would keep the bubble's clock from running.
-	a.answering = func(ctx context.Context) error { <-ctx.Done(); return nil }
-	a.watchLink = func(context.Context, link.Options) *link.Link { return nil }
+	a.hooks.answer = func(ctx context.Context) error { <-ctx.Done(); return nil }
+	a.hooks.watchLink = func(context.Context, link.Options) *link.Link { return nil }
 	ready := make(chan struct{})
-	a.watching = func(ctx context.Context, sink watch.Sink) error {
+	a.hooks.watch = func(ctx context.Context, sink watch.Sink) error {
 		r.sink = sink
 		close(ready)
 		<-ctx.Done()
@@ -129,11 +130,11 @@ func (r *reloaded) restart() {
 }
 
 // receiver returns the one of that name, which outlives the deliveries to it as a platform does.
-func (r *reloaded) receiver(name string) *scripted {
+func (r *reloaded) receiver(name string) *agenttest.Receiver {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.receivers[name] == nil {
-		r.receivers[name] = &scripted{}
+		r.receivers[name] = &agenttest.Receiver{}
 	}
 	return r.receivers[name]
 }
@@ -172,8 +173,8 @@ func TestReloadNeitherLosesNorRepeats(t *testing.T) {
 		for i := range 60 {
 			name := fmt.Sprintf("web%d", i)
 			want[name] = 1
-			r.show(warning(name, 10+i, 1, time.Now()))
-			pass(700 * time.Millisecond)
+			r.show(agenttest.Warning(name, 10+i, 1, time.Now()))
+			agenttest.Pass(700 * time.Millisecond)
 			switch i % 15 {
 			case 3:
 				r.write("", receiver("ops", ", groupWait: 7s"), receiver("new"))
@@ -186,14 +187,14 @@ func TestReloadNeitherLosesNorRepeats(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		pass(time.Minute)
-		wantTold(t, r.receiver("ops"), want)
-		for name, times := range r.receiver("old").workloads() {
+		agenttest.Pass(time.Minute)
+		agenttest.WantTold(t, r.receiver("ops"), want)
+		for name, times := range r.receiver("old").Workloads() {
 			if times != 1 {
 				t.Errorf("old was told of %s %d times", name, times)
 			}
 		}
-		for name, times := range r.receiver("new").workloads() {
+		for name, times := range r.receiver("new").Workloads() {
 			if times != 1 {
 				t.Errorf("new was told of %s %d times", name, times)
 			}
@@ -209,11 +210,11 @@ func TestReloadPutsTheFilterToUse(t *testing.T) {
 		if err := r.agent.Reload(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		quiet, loud := warning("quiet", 10, 1, time.Now()), warning("loud", 11, 1, time.Now())
+		quiet, loud := agenttest.Warning("quiet", 10, 1, time.Now()), agenttest.Warning("loud", 11, 1, time.Now())
 		loud.Reason = "FailedMount"
 		r.show(quiet, loud)
-		pass(time.Minute)
-		wantTold(t, r.receiver("ops"), map[string]int{"loud": 1})
+		agenttest.Pass(time.Minute)
+		agenttest.WantTold(t, r.receiver("ops"), map[string]int{"loud": 1})
 	})
 }
 
@@ -236,9 +237,9 @@ func TestBadConfigurationIsRefusedAndTheOldOneStays(t *testing.T) {
 		if text := metricsOf(t, &s); !strings.Contains(text, "edge_eventer_config_reload_success 0\n") {
 			t.Errorf("the metrics do not say that the configuration was refused:\n%s", text)
 		}
-		r.show(warning("web", 10, 1, time.Now()))
-		pass(time.Minute)
-		wantTold(t, r.receiver("ops"), map[string]int{"web": 1})
+		r.show(agenttest.Warning("web", 10, 1, time.Now()))
+		agenttest.Pass(time.Minute)
+		agenttest.WantTold(t, r.receiver("ops"), map[string]int{"web": 1})
 
 		r.write("", receiver("ops"))
 		if err := r.agent.Reload(t.Context()); err != nil {
@@ -264,9 +265,9 @@ func TestQueueOfARemovedReceiverIsKeptAndTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := startReloaded(t, receiver("ops"), receiver("old"))
 		defer r.close()
-		r.receiver("old").answer = func(context.Context, *notify.Message, notify.Form) error { return errUnreachable }
-		r.show(warning("web", 10, 1, time.Now()))
-		pass(time.Minute)
+		r.receiver("old").Answer = func(context.Context, *notify.Message, notify.Form) error { return agenttest.ErrUnreachable }
+		r.show(agenttest.Warning("web", 10, 1, time.Now()))
+		agenttest.Pass(time.Minute)
 		r.write("", receiver("ops"))
 		if err := r.agent.Reload(t.Context()); err != nil {
 			t.Fatal(err)
@@ -279,14 +280,14 @@ func TestQueueOfARemovedReceiverIsKeptAndTold(t *testing.T) {
 			t.Errorf("the notes say %q", s.Notes)
 		}
 		// Configured again, it gets what waited.
-		r.receiver("old").answer = nil
+		r.receiver("old").Answer = nil
 		r.write("", receiver("ops"), receiver("old"))
 		if err := r.agent.Reload(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		pass(time.Minute)
-		wantTold(t, r.receiver("old"), map[string]int{"web": 1})
-		wantTold(t, r.receiver("ops"), map[string]int{"web": 1})
+		agenttest.Pass(time.Minute)
+		agenttest.WantTold(t, r.receiver("old"), map[string]int{"web": 1})
+		agenttest.WantTold(t, r.receiver("ops"), map[string]int{"web": 1})
 	})
 }
 
@@ -294,10 +295,10 @@ func TestChangedFileIsLoadedOnceItIsSettled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := startReloaded(t, receiver("ops"))
 		defer r.close()
-		pass(time.Minute)
+		agenttest.Pass(time.Minute)
 		// A ConfigMap's update replaces the file that the path leads to.
 		r.write("", receiver("ops"), receiver("new"))
-		pass(3 * lookInterval)
+		agenttest.Pass(3 * lookInterval)
 		if n := len(r.status().Receivers); n != 2 {
 			t.Errorf("%d receivers run, want 2", n)
 		}
@@ -310,20 +311,20 @@ func TestReloadTriesAReceiverThatRefusesAtOnce(t *testing.T) {
 		defer r.close()
 		ops := r.receiver("ops")
 		refusal := &notify.Error{Outcome: notify.BadTarget, Reason: "the signature is refused", Err: errors.New("code 19021")}
-		ops.answer = func(context.Context, *notify.Message, notify.Form) error {
+		ops.Answer = func(context.Context, *notify.Message, notify.Form) error {
 			if refusal != nil {
 				return refusal
 			}
 			return nil
 		}
-		r.show(warning("web", 10, 1, time.Now()))
-		pass(10 * time.Second)
+		r.show(agenttest.Warning("web", 10, 1, time.Now()))
+		agenttest.Pass(10 * time.Second)
 		refusal = nil
 		if err := r.agent.Reload(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		pass(time.Second)
-		wantTold(t, ops, map[string]int{"web": 1})
+		agenttest.Pass(time.Second)
+		agenttest.WantTold(t, ops, map[string]int{"web": 1})
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/agenttest"
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/status"
 	"github.com/edge-eventer/edge-eventer/notify"
@@ -38,14 +39,14 @@ func TestTextsOfEventsAndReceiversStayOnTheLoopback(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := startReloaded(t, receiver("ops"))
 		defer r.close()
-		r.receiver("ops").answer = func(context.Context, *notify.Message, notify.Form) error {
+		r.receiver("ops").Answer = func(context.Context, *notify.Message, notify.Form) error {
 			return &notify.Error{Outcome: notify.BadTarget, Reason: "the bot said Back-off"}
 		}
 		r.agent.signedIn(nil, errors.New("the token said Back-off"))
-		e := warning("web", 1, 1, time.Now())
+		e := agenttest.Warning("web", 1, 1, time.Now())
 		e.Message, e.Reason = "Back-off", "Back-off"
 		r.show(e)
-		pass(time.Minute)
+		agenttest.Pass(time.Minute)
 		for path, want := range map[string]int{"/": 403, "/page.json": 403, "/metrics": 200, "/readyz": 503, "/healthz": 200} {
 			for _, host := range []string{"10.42.0.7:8080", "edge-eventer.edge-eventer.svc:8080"} {
 				code, body := askAt(t, r.agent, "10.42.0.7", host, "GET", path)
@@ -85,11 +86,11 @@ func TestReadinessSaysWhyNot(t *testing.T) {
 		r.agent.signedIn(nil, errors.New("the token is refused"))
 		want("/readyz", http.StatusServiceUnavailable, "cannot sign in to the cluster: the token is refused")
 
-		r.receiver("ops").answer = func(context.Context, *notify.Message, notify.Form) error {
+		r.receiver("ops").Answer = func(context.Context, *notify.Message, notify.Form) error {
 			return &notify.Error{Outcome: notify.BadTarget, Reason: "the bot was removed"}
 		}
-		r.show(warning("web", 1, 1, time.Now()))
-		pass(time.Minute)
+		r.show(agenttest.Warning("web", 1, 1, time.Now()))
+		agenttest.Pass(time.Minute)
 		want("/readyz", http.StatusServiceUnavailable, "\nreceiver ops refuses every message since ")
 		want("/readyz", http.StatusServiceUnavailable, "the bot was removed")
 		// None of it is a reason to restart the agent.
@@ -104,18 +105,18 @@ func TestHealthIsLostWhenADeliveryHangs(t *testing.T) {
 		r := startReloaded(t, receiver("ops"))
 		defer r.close()
 		release := make(chan struct{})
-		r.receiver("ops").answer = func(context.Context, *notify.Message, notify.Form) error { <-release; return nil }
-		r.show(warning("web", 1, 1, time.Now()))
-		pass(time.Minute)
+		r.receiver("ops").Answer = func(context.Context, *notify.Message, notify.Form) error { <-release; return nil }
+		r.show(agenttest.Warning("web", 1, 1, time.Now()))
+		agenttest.Pass(time.Minute)
 		if code, body := ask(t, r.agent, "GET", "/healthz"); code != http.StatusOK {
 			t.Errorf("after a minute it answers %d: %s", code, body)
 		}
-		pass(5 * time.Minute)
+		agenttest.Pass(5 * time.Minute)
 		if code, body := ask(t, r.agent, "GET", "/healthz"); code != http.StatusServiceUnavailable || !strings.Contains(body, "the delivery to ops stands still") {
 			t.Errorf("after six minutes it answers %d: %s", code, body)
 		}
 		close(release)
-		pass(time.Second)
+		agenttest.Pass(time.Second)
 		if code, body := ask(t, r.agent, "GET", "/healthz"); code != http.StatusOK {
 			t.Errorf("when it goes on it answers %d: %s", code, body)
 		}
@@ -151,10 +152,10 @@ func TestStatusTellsRepeatsThatAreHeldBackFromWhatIsDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := startReloaded(t, receiver("ops"))
 		defer r.close()
-		r.show(warning("web", 1, 1, time.Now()))
-		pass(time.Minute)
-		r.show(warning("web", 2, 3, time.Now()))
-		pass(90 * time.Second) // Repeats are committed once a minute.
+		r.show(agenttest.Warning("web", 1, 1, time.Now()))
+		agenttest.Pass(time.Minute)
+		r.show(agenttest.Warning("web", 2, 3, time.Now()))
+		agenttest.Pass(90 * time.Second) // Repeats are committed once a minute.
 		s, err := r.agent.Status()
 		if err != nil {
 			t.Fatal(err)
@@ -162,11 +163,11 @@ func TestStatusTellsRepeatsThatAreHeldBackFromWhatIsDue(t *testing.T) {
 		if q := s.Receivers[0]; q.Untold != 2 || q.Held != 2 || !q.NextDue.After(s.Now) {
 			t.Errorf("a repeat: %d untold, %d held until %s", q.Untold, q.Held, q.NextDue)
 		}
-		r.receiver("ops").answer = func(context.Context, *notify.Message, notify.Form) error {
+		r.receiver("ops").Answer = func(context.Context, *notify.Message, notify.Form) error {
 			return &notify.Error{Outcome: notify.Retry, Reason: "away"}
 		}
-		r.show(warning("db", 3, 5, time.Now()))
-		pass(30 * time.Second)
+		r.show(agenttest.Warning("db", 3, 5, time.Now()))
+		agenttest.Pass(30 * time.Second)
 		if s, err = r.agent.Status(); err != nil {
 			t.Fatal(err)
 		}

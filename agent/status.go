@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -8,12 +9,17 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/deliver"
 	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
-	"github.com/edge-eventer/edge-eventer/agent/filter"
+	"github.com/edge-eventer/edge-eventer/agent/intake"
+	"github.com/edge-eventer/edge-eventer/agent/ledger"
 	"github.com/edge-eventer/edge-eventer/agent/status"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
+
+// errNotStarted is returned by Status before the spool is open.
+var errNotStarted = errors.New("the spool is not open yet")
 
 // Status returns how the agent stands. It may be called from any goroutine, at any time while Run runs. With an error, which says why the
 // spool cannot be read, it returns what is known without it.
@@ -25,51 +31,45 @@ func (a *Agent) Status() (status.Document, error) {
 
 // gather fills a document from the stages.
 func (a *Agent) gather() (status.Document, error) {
-	a.mu.Lock()
 	d := status.Document{
 		Agent: status.Agent{
-			Version: a.options.Version, Revision: a.options.Revision, GoVersion: runtime.Version(),
-			Cluster: a.current.Cluster, Language: a.current.Language, Started: a.started, Now: time.Now(),
+			Version: a.options.Version, Revision: a.options.Revision, GoVersion: runtime.Version(), Started: a.started, Now: time.Now(),
 		},
-		SignInError: a.signInError,
-		Watch:       []status.Watch{},
-		Spool:       status.Spool{Path: a.config.Spool.Path, Max: a.config.Spool.MaxBytes},
-		Receivers:   []status.Receiver{},
-		Deliveries:  a.recent.newest(),
-		Budget:      budgetStatus(a.budget),
-		Config:      a.reading,
-		Memory:      readMemory("/proc/self/status"),
+		Watch:      []status.Watch{},
+		Spool:      status.Spool{Path: a.config.Spool.Path, Max: a.config.Spool.MaxBytes},
+		Receivers:  []status.Receiver{},
+		Deliveries: a.recent.Newest(),
+		Budget:     budgetStatus(a.budget),
+		Memory:     readMemory("/proc/self/status"),
 	}
-	d.Config.NeedsRestart = a.needsRestart
-	if a.link != nil {
-		l := a.link.Status()
-		d.Link = status.Link{State: l.State.String(), Since: l.Since, Reason: l.Reason, Outages: l.Outages}
-	} else {
-		d.Link.State = "unknown"
+	c, reading := a.inUse.read()
+	d.Cluster, d.Language, d.Config = c.Cluster, c.Language, reading
+	for _, n := range a.namespaces() {
+		d.Watch = append(d.Watch, watchStatus(&n))
 	}
-	if a.watcher != nil {
-		for _, n := range a.watcher.Status().Namespaces {
-			d.Watch = append(d.Watch, watchStatus(&n))
-		}
-	}
-	parts, deliveries, notOpen := a.parts, a.deliveries(), a.notOpen
+	a.mu.Lock()
+	seen := a.seen
 	a.mu.Unlock()
-	if parts == nil {
-		if notOpen != "" {
-			return d, fmt.Errorf("%w: %s", errNotStarted, notOpen)
+	d.SignInError, d.Link.State = seen.signInError, "unknown"
+	if seen.link != nil {
+		l := seen.link.Status()
+		d.Link = status.Link{State: l.State.String(), Since: l.Since, Reason: l.Reason, Outages: l.Outages}
+	}
+	st := seen.stages
+	if st == nil {
+		if seen.notOpen != "" {
+			return d, fmt.Errorf("%w: %s", errNotStarted, seen.notOpen)
 		}
 		return d, errNotStarted
 	}
-	d.Intake = parts.intake.stats.status()
-	d.Intake.Rules = hits(parts.intake.rulesHit())
-	d.Spool.BlockedSince, d.Spool.BlockedBy = parts.intake.stats.blocked()
-	d.Spool.File, d.Spool.Used = parts.spool.Size()
-	d.Spool.Compactions = parts.spool.Compactions()
-	syncs := a.syncs.read()
-	d.Spool.Syncs = status.Syncs{Count: syncs.Count(), Mean: syncs.Mean().Seconds(), Max: syncs.Max.Seconds(), Times: durationsStatus(&syncs)}
-	err := parts.spool.View(func(tx *spool.Tx) error {
-		d.Spool.Ledger, d.Spool.Gaps = tx.LedgerLen(), tx.Counter(gapCounter)
-		d.Receivers = receiverStatus(tx, deliveries, parts.intake, d.Now)
+	d.Intake = st.intake.Status()
+	d.Spool.BlockedSince, d.Spool.BlockedBy = st.intake.Blocked()
+	d.Spool.File, d.Spool.Used = st.spool.Size()
+	d.Spool.Compactions = st.spool.Compactions()
+	d.Spool.Syncs = a.syncs.Syncs()
+	err := st.spool.View(func(tx *spool.Tx) error {
+		d.Spool.Ledger, d.Spool.Gaps = tx.LedgerLen(), ledger.Gaps(tx)
+		d.Receivers = receiverStatus(tx, a.inUse.deliveries(), st.intake, d.Now)
 		return nil
 	})
 	if err != nil {
@@ -79,13 +79,14 @@ func (a *Agent) gather() (status.Document, error) {
 }
 
 // receiverStatus returns the configured receivers, and then the queues that have none and hold something.
-func receiverStatus(tx *spool.Tx, deliveries []*delivery, in *intake, now time.Time) []status.Receiver {
+func receiverStatus(tx *spool.Tx, deliveries []*deliver.Delivery, in *intake.Intake, now time.Time) []status.Receiver {
 	receivers := make([]status.Receiver, 0, len(deliveries))
 	configured := make(map[string]bool)
 	for _, d := range deliveries {
-		configured[d.name] = true
-		r := status.Receiver{Name: d.name, Type: d.kind, Sending: d.Status().document(), Queue: queueStatus(tx.Queue(d.name)), Matches: hits(in.matchesHit(d.name))}
-		splitDue(&r.Queue, tx.Queue(d.name), now)
+		q := tx.Queue(d.Name())
+		configured[d.Name()] = true
+		r := status.Receiver{Name: d.Name(), Type: d.Type(), Sending: d.Status(), Queue: queueStatus(q), Matches: in.MatchesHit(d.Name())}
+		splitDue(&r.Queue, q, now)
 		receivers = append(receivers, r)
 	}
 	for _, name := range tx.Receivers() {
@@ -135,48 +136,6 @@ func splitDue(s *status.Queue, q *spool.Queue, now time.Time) {
 	}
 }
 
-// document returns what a delivery is doing as a part of the document.
-func (s DeliveryStatus) document() status.Sending {
-	d := status.Sending{
-		State: s.State, Since: s.Since, Next: s.Next, RefusedSince: s.RefusedSince, LastError: s.LastError, FileMissing: s.FileMissing,
-		LastDelivered: s.LastDelivered, AsideCount: s.AsideCount, MuteOnLosses: s.MuteOnLosses, Attempts: s.Attempts, Delivered: s.Delivered,
-	}
-	for i := range s.Aside {
-		d.Aside = append(d.Aside, status.Aside(s.Aside[i]))
-	}
-	return d
-}
-
-// status returns the counters as a part of the document.
-func (s *intakeStats) status() status.Intake {
-	commitTimes := s.commitTimes.read()
-	return status.Intake{
-		Seen: s.seen.Load(), Known: s.known.Load(), Old: s.old.Load(), Filtered: s.filtered.Load(),
-		Committed: s.committed.Load(), Critical: s.critical.Load(), Folded: s.folded.Load(),
-		Commits: s.commits.Load(), Failures: s.failures.Load(), CommitTimes: durationsStatus(&commitTimes),
-	}
-}
-
-// blocked returns since when the spool refuses writes, and why; the zero time while it does not.
-func (s *intakeStats) blocked() (since time.Time, why string) {
-	at := s.blockedSince.Load()
-	if at == 0 {
-		return time.Time{}, ""
-	}
-	if w := s.blockedBy.Load(); w != nil {
-		why = *w
-	}
-	return time.Unix(0, at), why
-}
-
-func durationsStatus(d *Durations) status.Durations {
-	s := status.Durations{Counts: d.Buckets[:], Sum: d.Sum.Seconds()}
-	for _, bound := range durationBounds() {
-		s.Bounds = append(s.Bounds, bound.Seconds())
-	}
-	return s
-}
-
 func watchStatus(n *watch.NamespaceStatus) status.Watch {
 	w := status.Watch{
 		Namespace: n.Namespace, State: string(n.State), Since: n.Since, LastEvent: n.LastEvent, LastList: n.LastList, LastAnswer: n.LastAnswer,
@@ -199,15 +158,6 @@ func budgetStatus(b *budget.Budget) *status.Budget {
 		s.Receivers[name] = status.Traffic{Received: usage.Month.In, Sent: usage.Month.Out}
 	}
 	return s
-}
-
-// hits returns how often each rule decided.
-func hits(rules []filter.Count) []uint64 {
-	counts := make([]uint64, len(rules))
-	for i, r := range rules {
-		counts[i] = r.Hits
-	}
-	return counts
 }
 
 // readMemory reads the lines of proc(5) status that tell the memory budget.

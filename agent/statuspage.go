@@ -9,8 +9,8 @@ import (
 
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/agent/page"
+	"github.com/edge-eventer/edge-eventer/agent/retry"
 	"github.com/edge-eventer/edge-eventer/agent/status"
-	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
@@ -36,7 +36,7 @@ const (
 // that the watch is well, every sightStamp: that is what a power cut forgets at most, and no fsync of its own.
 func (a *Agent) keepHistory(ctx context.Context, s *spool.Spool) error {
 	a.history.Add(a.sample())
-	for wait(ctx, page.Step) == nil {
+	for retry.Wait(ctx, page.Step) == nil {
 		a.history.Add(a.sample())
 	}
 	a.history.Add(a.sample())
@@ -51,7 +51,7 @@ func (a *Agent) storeHistory(tx *spool.Tx) error {
 	if err := tx.SetValue(historyValue, a.history.Save(maxStored)); err != nil {
 		return fmt.Errorf("store history: %w", err)
 	}
-	if err := tx.SetValue(recentValue, a.recent.save(maxStored)); err != nil {
+	if err := tx.SetValue(recentValue, a.recent.Save(maxStored)); err != nil {
 		return fmt.Errorf("store deliveries: %w", err)
 	}
 	return nil
@@ -67,7 +67,7 @@ func (a *Agent) loadHistory(s *spool.Spool) error {
 	if err != nil {
 		return fmt.Errorf("read history: %w", err)
 	}
-	if err := errors.Join(a.history.Load(samples), a.recent.load(deliveries)); err != nil {
+	if err := errors.Join(a.history.Load(samples), a.recent.Load(deliveries)); err != nil {
 		a.logger.Warn("the history of the status page begins anew", "err", err)
 	}
 	return nil
@@ -83,10 +83,9 @@ func (a *Agent) sample() page.Sample {
 // eachIncident yields the incidents in the queue of the first receiver that folds, or of the first of all: the others' are the same
 // problems.
 func (a *Agent) eachIncident(yield func(page.Incident) bool) error {
-	a.mu.Lock()
-	parts, c := a.parts, a.current
-	a.mu.Unlock()
-	if parts == nil {
+	st := a.running()
+	c, _ := a.inUse.settings()
+	if st == nil {
 		return errNotStarted
 	}
 	name := c.Receivers[0].Name
@@ -96,7 +95,7 @@ func (a *Agent) eachIncident(yield func(page.Incident) bool) error {
 			break
 		}
 	}
-	err := parts.spool.View(func(tx *spool.Tx) error {
+	err := st.spool.View(func(tx *spool.Tx) error {
 		read := 0
 		for record := range tx.Queue(name).All() {
 			in, err := incident.Decode(record.Body)
@@ -118,12 +117,4 @@ func (a *Agent) eachIncident(yield func(page.Incident) bool) error {
 		return fmt.Errorf("read incidents: %w", err)
 	}
 	return nil
-}
-
-// severityOf judges by the configuration in use.
-func (a *Agent) severityOf(reason string) notify.Severity {
-	a.mu.Lock()
-	c := a.current
-	a.mu.Unlock()
-	return c.SeverityOf(reason)
 }

@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/agenttest"
 	"github.com/edge-eventer/edge-eventer/agent/config"
+	"github.com/edge-eventer/edge-eventer/agent/inbox"
 	"github.com/edge-eventer/edge-eventer/agent/page"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
@@ -23,10 +25,10 @@ func looking(tb testing.TB, n int) *Agent {
 	for begin := 0; begin < n; begin += 500 {
 		err := s.Update(func(tx *spool.Tx) error {
 			for i := begin; i < min(n, begin+500); i++ {
-				e := warning(fmt.Sprintf("web%d", i), i+1, 1, time.Now())
+				e := agenttest.Warning(fmt.Sprintf("web%d", i), i+1, 1, time.Now())
 				e.Message = strings.Repeat("Back-off restarting failed container ", 5)
-				o := observationOf(e, time.Now())
-				if _, err := foldInto(tx.Queue("ops"), testPolicy, &o); err != nil {
+				o := agenttest.Observation(e, time.Now())
+				if _, err := inbox.Fold(tx.Queue("ops"), agenttest.Policy, &o); err != nil {
 					return err
 				}
 			}
@@ -40,7 +42,7 @@ func looking(tb testing.TB, n int) *Agent {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return &Agent{current: c, parts: &parts{spool: s}}
+	return &Agent{inUse: inUse{config: c}, seen: seen{stages: &stages{spool: s}}}
 }
 
 func TestStatusPageReadsNoMoreThanItsBound(t *testing.T) {

@@ -182,16 +182,29 @@ func TestRefusalsInTheGuideAreWhatTheAgentSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	engines, err := filepath.Glob("../notify/*/README*.md")
+	if err != nil || len(engines) < 8 {
+		t.Fatalf("pages of engines: %q, %v", engines, err)
+	}
 	said := 0
-	for _, path := range []string{"../notify/RECEIVERS.md", "../notify/RECEIVERS.zh-CN.md"} {
-		for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(readPage(t, path).words, -1) {
-			said++
-			if !strings.Contains(source.String(), row[1]) {
-				t.Errorf("%s: nothing in notify says %q", path, row[1])
+	for _, path := range append(engines, "../notify/RECEIVERS.md", "../notify/RECEIVERS.zh-CN.md") {
+		words := readPage(t, path).words
+		if slices.Contains(engines, path) {
+			// Above the refusals are tables of other things.
+			words = words[strings.LastIndex(words, "\n## "):]
+		}
+		for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)`[^|]* \\|").FindAllStringSubmatch(words, -1) {
+			// An ellipsis stands for what differs, and the client of Kafka has names of its own.
+			for part := range strings.SplitSeq(row[1], "...") {
+				part = regexp.MustCompile("[A-Z]+(_[A-Z]+)+").ReplaceAllString(strings.TrimSpace(part), "")
+				said++
+				if !strings.Contains(source.String(), strings.TrimSuffix(strings.TrimSpace(part), ":")) {
+					t.Errorf("%s: nothing in notify says %q", path, part)
+				}
 			}
 		}
 	}
-	if said < 40 {
+	if said < 80 {
 		t.Errorf("%d refusals: the test sees nothing", said)
 	}
 }

@@ -112,7 +112,11 @@ func withoutTypes(text string) string {
 
 // TestNotesSayWhatIsProbablyNotMeant has mistakes that are none: each is said, and the configuration is taken.
 func TestNotesSayWhatIsProbablyNotMeant(t *testing.T) {
-	const text = `receivers:
+	empty := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(empty, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := `receivers:
   - name: chat
     type: slack
     url: https://open.feishu.cn/open-apis/bot/v2/hook/0123
@@ -123,9 +127,10 @@ func TestNotesSayWhatIsProbablyNotMeant(t *testing.T) {
     chatId: "5"
     method: PUT
   - {name: hook, type: webhook, url: "https://hooks.slack.com/services/0123"}
+  - {name: bot, type: telegram, chatId: "5", tokenFile: ` + empty + `}
 `
 	c, notes, err := config.Examine([]byte(text))
-	if err != nil || len(c.Receivers) != 3 {
+	if err != nil || len(c.Receivers) != 4 {
 		t.Fatalf("it is refused: %v", err)
 	}
 	want := []string{
@@ -134,6 +139,7 @@ func TestNotesSayWhatIsProbablyNotMeant(t *testing.T) {
 		`c.yaml:8: receivers[1].urlFile: "/nowhere/feishu-url" does not exist yet; until it does, nothing is delivered to this receiver`,
 		"c.yaml:9: receivers[1].chatId: not used by type feishu; only by type telegram",
 		"c.yaml:10: receivers[1].method: not used by type feishu; only by type webhook",
+		"c.yaml:12: receivers[3].tokenFile: read secret file " + empty + ": it is empty; until that is mended, nothing is delivered to this receiver",
 	}
 	var got []string
 	for _, n := range notes {

@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/edge-eventer/edge-eventer/notify"
 )
 
 // MaxFile bounds the text of a file: 32 receivers with templates have 40 KiB, and the YAML nodes of 1 MiB would not fit into the
@@ -63,8 +65,13 @@ func Examine(data []byte) (c *Config, notes []Mistake, err error) {
 	for i := range c.Receivers {
 		r, path := &c.Receivers[i], fmt.Sprintf("receivers[%d].", i)
 		for key, file := range r.SecretFiles() {
-			if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+			// Whoever checks may be another user than the agent's.
+			switch _, err := notify.SecretFile(file).Read(); {
+			case err == nil, errors.Is(err, fs.ErrPermission):
+			case errors.Is(err, fs.ErrNotExist):
 				d.note(path+key, "%s does not exist yet; until it does, nothing is delivered to this receiver", quoted(file))
+			default:
+				d.note(path+key, "%v; until that is mended, nothing is delivered to this receiver", err)
 			}
 		}
 	}

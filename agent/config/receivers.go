@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"maps"
 	"net/url"
 	"reflect"
@@ -138,6 +139,19 @@ func platformOf(address string) string {
 		"open.feishu.cn": feishu.Type, "open.larksuite.com": feishu.Type, "oapi.dingtalk.com": dingtalk.Type, "qyapi.weixin.qq.com": wecom.Type,
 		"hooks.slack.com": slack.Type, "api.telegram.org": telegram.Type, "hook.worktile.com": worktile.Type,
 	}[strings.ToLower(u.Hostname())]
+}
+
+// UnreadableSecrets returns why files with an address or a secret of the receiver cannot be used: each as a sentence that begins with the key
+// and names the file, in the order of the keys.
+func (r *Receiver) UnreadableSecrets() []string {
+	var why []string
+	files := r.SecretFiles()
+	for _, key := range slices.Sorted(maps.Keys(files)) {
+		if _, err := notify.SecretFile(files[key]).Read(); err != nil {
+			why = append(why, fmt.Sprintf("%s: %v", key, err))
+		}
+	}
+	return why
 }
 
 // SecretFiles returns the files that hold secrets of the receiver, by their keys: urlFile, headers.Authorization.

@@ -262,3 +262,12 @@ func text(verb string, m *Match) string {
 	}
 	return s + "…"
 }
+
+// Hits returns how often each rule decided.
+func Hits(rules []Count) []uint64 {
+	hits := make([]uint64, len(rules))
+	for i, r := range rules {
+		hits[i] = r.Hits
+	}
+	return hits
+}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +87,33 @@ func TestReceiversAndTheReasonStandAboveTheIncidents(t *testing.T) {
 			t.Errorf("%s does not stand where it should", id)
 		}
 		before = at
+	}
+}
+
+// TestEveryWordOfThePageHasBothLanguages reads the words where the page uses them.
+func TestEveryWordOfThePageHasBothLanguages(t *testing.T) {
+	_, table, _ := strings.Cut(html, "const ZH = {")
+	table, rest, _ := strings.Cut(table, "};")
+	chinese := make(map[string]bool)
+	for _, m := range regexp.MustCompile(`"([^"]+)": "([^"]+)"`).FindAllStringSubmatch(table, -1) {
+		chinese[m[1]] = true
+	}
+	words := regexp.MustCompile(`data-t>([^<]+)<|aria-label="([^"]+)"|\bt\("([^"]+)"\)|\bnum\([^"()]*, "([^"]+)"\)|: \["(?:ok|warn|bad)", "([^"]+)"\]`)
+	// What a receiver does, and the states of a band, are words of the document.
+	for _, state := range []string{"retrying", "no address or secret", "refuses every message", "idle", "link down", "waiting", "sending", "up", "down", "unknown"} {
+		if !chinese[state] {
+			t.Errorf("%q has no Chinese", state)
+		}
+	}
+	n := 0
+	for _, m := range words.FindAllStringSubmatch(html[:strings.Index(html, "<script>")]+rest, -1) {
+		n++
+		if word := strings.Join(m[1:], ""); !chinese[word] {
+			t.Errorf("%q has no Chinese", word)
+		}
+	}
+	if n < 55 {
+		t.Errorf("only %d words were found", n)
 	}
 }
 

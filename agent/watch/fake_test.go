@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"math"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -20,9 +21,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-eventer/edge-eventer/agent"
 	"github.com/edge-eventer/edge-eventer/agent/event"
+	"github.com/edge-eventer/edge-eventer/agent/filter"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
+	"github.com/edge-eventer/edge-eventer/agent/intake"
+	"github.com/edge-eventer/edge-eventer/agent/ledger"
 	. "github.com/edge-eventer/edge-eventer/agent/watch"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
@@ -281,7 +284,7 @@ const archive, sum = "archive", "sum"
 // tap is the agent's own intake on a spool of its own, with what the watch showed it written down.
 type tap struct {
 	t     *testing.T
-	sink  *agent.Sink
+	sink  *intake.Intake
 	spool *spool.Spool
 
 	mu sync.Mutex
@@ -303,13 +306,20 @@ func newTap(t *testing.T) *tap {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sink, err := agent.NewSink(s, map[string]incident.Policy{
-		archive: {PerEvent: true, GroupWait: time.Second},
-		sum:     {GroupWait: time.Second, ResolveAfter: 1000 * time.Hour},
-	})
+	everything, err := filter.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	match, err := filter.NewMatcher(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink := intake.New(intake.Options{
+		Spool: s, Ledger: ledger.New(time.Hour, math.MaxInt64), Logger: slog.New(slog.DiscardHandler),
+	}, intake.Rules{Filter: everything, Routes: []intake.Route{
+		{Receiver: archive, Match: match, Policy: incident.Policy{PerEvent: true, GroupWait: time.Second}},
+		{Receiver: sum, Match: match, Policy: incident.Policy{GroupWait: time.Second, ResolveAfter: 1000 * time.Hour}},
+	}})
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan struct{})
 	go func() {
@@ -376,7 +386,7 @@ func (s *tap) tell() {
 
 func (s *tap) flush() {
 	s.t.Helper()
-	if err := s.sink.Flush(context.WithoutCancel(s.t.Context())); err != nil {
+	if err := s.sink.Note(context.WithoutCancel(s.t.Context()), func(*spool.Tx) error { return nil }); err != nil {
 		s.t.Error(err)
 	}
 }

@@ -32,9 +32,9 @@ type bus struct {
 	down atomic.Bool
 }
 
-func newBus(t *testing.T) *bus {
+func newBus(t *testing.T, topic string) *bus {
 	t.Helper()
-	c, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.SeedTopics(2, "events"))
+	c, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.SeedTopics(2, topic))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func (b *bus) read(t *testing.T) (names, ids map[string]int) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	// The offsets at the end say when everything was read.
-	end := b.stored()
+	end := b.stored("events")
 	for read := int64(0); read < end; {
 		fetches := client.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
@@ -86,10 +86,10 @@ func (b *bus) read(t *testing.T) (names, ids map[string]int) {
 	return names, ids
 }
 
-func (b *bus) stored() int64 {
+func (b *bus) stored(topic string) int64 {
 	var n int64
 	for partition := range int32(2) {
-		if p := b.PartitionInfo("events", partition); p != nil {
+		if p := b.PartitionInfo(topic, partition); p != nil {
 			n += p.HighWatermark
 		}
 	}
@@ -133,7 +133,7 @@ func named(rows []map[string]string, field string) map[string]int {
 // middle of them, and again while it delivers. Every event is read back from the engines themselves, and a kill costs at most a
 // batch of repeats.
 func TestNoEngineLosesAnEventOfAnOutageAndKills(t *testing.T) {
-	logs, metrics, kafka := engine.VictoriaLogs(t), engine.VictoriaMetrics(t), newBus(t)
+	logs, metrics, kafka := engine.VictoriaLogs(t), engine.VictoriaMetrics(t), newBus(t, "events")
 	cluster := clustertest.Shared(t)
 	config := writeEnginesConfig(t, cluster.AgentKubeconfig, logs.URL, metrics.URL, kafka.ListenAddrs())
 	const batches, perBatch, before = 10, 500, 1
@@ -158,7 +158,7 @@ func TestNoEngineLosesAnEventOfAnOutageAndKills(t *testing.T) {
 
 	p := startAgent(t, config)
 	create(0, before)
-	engine.Until(t, time.Minute, "the first events are stored", func() bool { return taken() >= before*perBatch && kafka.stored() >= before*perBatch })
+	engine.Until(t, time.Minute, "the first events are stored", func() bool { return taken() >= before*perBatch && kafka.stored("events") >= before*perBatch })
 
 	logs.Stop(t)
 	metrics.Stop(t)
@@ -181,7 +181,7 @@ func TestNoEngineLosesAnEventOfAnOutageAndKills(t *testing.T) {
 	var samples []engine.Sample
 	engine.Until(t, 2*time.Minute, "all engines have all events", func() bool {
 		// What was delivered before the last start is not in it.
-		if taken() < total-2*before*perBatch-3*perBatch || kafka.stored() < total {
+		if taken() < total-2*before*perBatch-3*perBatch || kafka.stored("events") < total {
 			return false
 		}
 		rows := logs.Logs(t, `* | fields "k8s.event.name", eventName`)

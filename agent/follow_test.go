@@ -1,0 +1,116 @@
+package agent
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/edge-eventer/edge-eventer/agent/agenttest"
+	"github.com/edge-eventer/edge-eventer/agent/config"
+	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
+	"github.com/edge-eventer/edge-eventer/agent/inbox"
+	"github.com/edge-eventer/edge-eventer/agent/notice"
+)
+
+// toldAs returns the messages of an own incident in the order in which they were told.
+func toldAs(r *agenttest.Receiver, reason string) (texts []string) {
+	for _, m := range r.Messages() {
+		for _, in := range m.Incidents {
+			if in.Reason == reason {
+				texts = append(texts, in.Message)
+			}
+		}
+	}
+	return texts
+}
+
+// use spends bytes of a budget.
+func use(t *testing.T, b *budget.Budget, bytes int) {
+	t.Helper()
+	b.Add("ops", budget.Count{Out: uint64(bytes)})
+}
+
+// TestReportAndHeartbeatFollowAReload: at once, and nothing says that a restart is needed.
+func TestReportAndHeartbeatFollowAReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startReloaded(t, receiver("ops"))
+		defer r.close()
+		// A bubble begins at midnight.
+		agenttest.Pass(time.Minute)
+		r.reloadWith("timezone: UTC\nheartbeat: 5m\nreport: {at: \"00:20\"}\n", receiver("ops"))
+		agenttest.Pass(25 * time.Minute)
+		if n := len(toldAs(r.receiver("ops"), notice.Heartbeat)); n < 3 {
+			t.Errorf("%d heartbeats in 25 minutes after a reload that asks for one each 5", n)
+		}
+		if n := len(toldAs(r.receiver("ops"), notice.Report)); n != 1 {
+			t.Errorf("the statistics were told %d times at 00:20, want once", n)
+		}
+		if s := r.status(); len(s.Config.NeedsRestart) != 0 {
+			t.Errorf("the status says %q", s.Config.NeedsRestart)
+		}
+	})
+}
+
+// TestReloadedZoneBoundsTheBudgetsDays: the day that is counted ends at midnight of the new zone.
+func TestReloadedZoneBoundsTheBudgetsDays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startReloaded(t, receiver("ops"))
+		r.close()
+		const link = "link: {dailyBudget: 1Mi}\n"
+		r.configure("timezone: UTC\n"+link, receiver("ops"))
+		r.start()
+		defer r.close()
+		agenttest.Pass(15 * time.Hour)
+		use(t, r.agent.budget, 1<<20)
+		if level := r.agent.budget.Level(); level != budget.CriticalOnly {
+			t.Fatalf("level %v", level)
+		}
+		r.reloadWith("timezone: Asia/Shanghai\n"+link, receiver("ops"))
+		if level := r.agent.budget.Level(); level != budget.CriticalOnly {
+			t.Errorf("level %v at 23:00 in Shanghai, the day is the same", level)
+		}
+		agenttest.Pass(61 * time.Minute)
+		if level := r.agent.budget.Level(); level != budget.Free {
+			t.Errorf("level %v at 00:01 in Shanghai, want free", level)
+		}
+	})
+}
+
+func TestConfiguredDeliveryReachesTheDelivery(t *testing.T) {
+	h := agenttest.New(t, nil)
+	defer h.Close()
+	c, err := config.Parse([]byte(`receivers:
+  - {name: ops, type: stdout, timeout: 7s, maxBackoff: 8s, digestAfter: 9, digestAge: 11m, groupWait: 1s, groupInterval: 2m, repeatInterval: 3h, resolveAfter: 4m}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := New(c, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := a.deliveryOptions(c, &c.Receivers[0], &agenttest.Receiver{}, h.Spool)
+	if o.Timeout != 7*time.Second || o.MaxBackoff != 8*time.Second || o.Backlog != (inbox.Backlog{After: 9, Age: 11 * time.Minute}) {
+		t.Errorf("timeout %v, maxBackoff %v, backlog %+v", o.Timeout, o.MaxBackoff, o.Backlog)
+	}
+	p := o.Policy
+	if p.GroupWait != time.Second || p.GroupInterval != 2*time.Minute || p.RepeatInterval != 3*time.Hour || p.ResolveAfter != 4*time.Minute {
+		t.Errorf("policy %+v", p)
+	}
+}
+
+func TestHeldRepeatsAreNotGivenUpForTheirAge(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"spool: {maxAge: 1h}\nreceivers: [{name: ops, type: stdout}]":                       5 * time.Hour,
+		"spool: {maxAge: 12h}\nreceivers: [{name: ops, type: stdout}]":                      12 * time.Hour,
+		"spool: {maxAge: 12h}\nreceivers: [{name: ops, type: stdout, repeatInterval: 24h}]": 25 * time.Hour,
+	} {
+		c, err := config.Parse([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := leastAge(c); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}

@@ -1,0 +1,7 @@
+package intake
+
+// The bounds of a batch.
+const (
+	MaxBatch   = maxBatch
+	MaxForgets = maxForgets
+)
