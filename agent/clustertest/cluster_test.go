@@ -153,12 +153,13 @@ func TestWorkloadMakesWarningsOfManyKinds(t *testing.T) {
 
 func TestCreatedEventsAreAllThere(t *testing.T) {
 	c := clustertest.Shared(t)
-	const n = 2000
+	// More than a page of what Events asks for.
+	const n = 1100
 	names := c.CreateEvents(t, n, clustertest.EventTemplate{Namespace: "many", Prefix: "web", Objects: 50, MessageBytes: 300})
 	c.CreateEvents(t, 3, clustertest.EventTemplate{Namespace: "many", Prefix: "fine", Type: corev1.EventTypeNormal})
 	c.PatchEvents(t, "many", names[:20], 7)
 	version := c.PatchEvent(t, "many", names[0], 30)
-	c.DeleteEvents(t, "many", names[1990:]...)
+	c.DeleteEvents(t, "many", names[n-10:]...)
 
 	events, listVersion := c.Events(t, "many", corev1.EventTypeWarning)
 	if len(events) != n-10 {
@@ -198,9 +199,27 @@ func number(t *testing.T, version string) uint64 {
 	return n
 }
 
+func TestStoredEventsAreAllThereAndTakenForCreatedOnes(t *testing.T) {
+	c := clustertest.Shared(t)
+	names := c.StoreEvents(t, 1100, clustertest.EventTemplate{Namespace: "stored", Objects: 50})
+	c.PatchEvent(t, "stored", names[1099], 7)
+	c.DeleteEvents(t, "stored", names[1098])
+	events, _ := c.Events(t, "stored", corev1.EventTypeWarning)
+	if len(events) != 1099 {
+		t.Fatalf("%d events, want 1,099", len(events))
+	}
+	created, stored := events[0], events[1]
+	if stored.Name != names[1] || stored.UID == created.UID || len(stored.ManagedFields) != len(created.ManagedFields) || len(stored.ManagedFields) == 0 {
+		t.Errorf("stored as %+v", stored)
+	}
+	if last := events[1098]; last.Name != names[1099] || last.Count != 7 {
+		t.Errorf("the last one is %s, count %d", last.Name, last.Count)
+	}
+}
+
 func TestKilledComponentsComeBackWithTheirData(t *testing.T) {
-	c := clustertest.Start(t, clustertest.Options{})
-	names := c.CreateEvents(t, 100, clustertest.EventTemplate{})
+	c := clustertest.Shared(t)
+	names := c.CreateEvents(t, 100, clustertest.EventTemplate{Namespace: "killed"})
 	for _, component := range []string{clustertest.APIServer, clustertest.Datastore, clustertest.ControllerManager, clustertest.Scheduler} {
 		c.Kill(t, component)
 		if component == clustertest.APIServer {
@@ -212,7 +231,7 @@ func TestKilledComponentsComeBackWithTheirData(t *testing.T) {
 		// After the datastore's return the API server needs a moment to connect to it.
 		var got int
 		eventually(t, "the API server answers", func() bool {
-			resp, body, err := get(t, clustertest.Client(t, c.AgentKubeconfig), c.Server+"/api/v1/namespaces/default/events")
+			resp, body, err := get(t, clustertest.Client(t, c.AgentKubeconfig), c.Server+"/api/v1/namespaces/killed/events")
 			if err != nil || resp.StatusCode != http.StatusOK {
 				return false
 			}
@@ -227,13 +246,13 @@ func TestKilledComponentsComeBackWithTheirData(t *testing.T) {
 			t.Errorf("after the restart of %s there are %d events, want %d", component, got, len(names))
 		}
 	}
-	c.Restart(t, clustertest.APIServer)
+	c.Restart(t, clustertest.ControllerManager)
 	c.Terminate(t, clustertest.Scheduler)
 	c.LaunchComponent(t, clustertest.Scheduler)
 }
 
 func TestPausedAPIServerAnswersWhenItIsResumed(t *testing.T) {
-	c := clustertest.Start(t, clustertest.Options{})
+	c := clustertest.Shared(t)
 	client := clustertest.Client(t, c.AgentKubeconfig)
 	c.Pause(t, clustertest.APIServer)
 	answered := make(chan error, 1)
@@ -287,11 +306,12 @@ func TestGoneIsReadFromAStatusAndNotFromOtherDigits(t *testing.T) {
 }
 
 func TestCompactionMakesOldResourceVersionsStale(t *testing.T) {
-	c := clustertest.Start(t, clustertest.Options{})
+	c := clustertest.Shared(t)
 	client := clustertest.Client(t, c.AgentKubeconfig)
-	c.CreateEvents(t, 10, clustertest.EventTemplate{})
-	_, version := c.Events(t, "", "")
-	_, body, err := get(t, client, c.Server+listPath+"?limit=3")
+	c.CreateEvents(t, 10, clustertest.EventTemplate{Namespace: "compacted"})
+	const path = "/api/v1/namespaces/compacted/events"
+	_, version := c.Events(t, "compacted", "")
+	_, body, err := get(t, client, c.Server+path+"?limit=3")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -299,8 +319,8 @@ func TestCompactionMakesOldResourceVersionsStale(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &page); err != nil {
 		t.Fatal(err)
 	}
-	watch := c.Server + listPath + "?watch=true&timeoutSeconds=1&resourceVersion=" + version
-	further := c.Server + listPath + "?limit=3&continue=" + page.Continue
+	watch := c.Server + path + "?watch=true&timeoutSeconds=1&resourceVersion=" + version
+	further := c.Server + path + "?limit=3&continue=" + page.Continue
 	for _, url := range []string{watch, further} {
 		if resp, body, err := get(t, client, url); err != nil || resp.StatusCode != http.StatusOK || saysGone(body) {
 			t.Fatalf("before the compaction %s: %v %.200s %v", url, resp, body, err)
@@ -324,22 +344,22 @@ func TestCompactionMakesOldResourceVersionsStale(t *testing.T) {
 	if resp.StatusCode != http.StatusGone {
 		t.Error("that is no 410")
 	}
-	resp, body, err = get(t, client, c.Server+listPath+"?resourceVersionMatch=Exact&limit=1&resourceVersion="+version)
+	resp, body, err = get(t, client, c.Server+path+"?resourceVersionMatch=Exact&limit=1&resourceVersion="+version)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("a list at exactly a stale resourceVersion: %s %s", resp.Status, body)
 
 	// What is new after the compaction is good to watch from.
-	_, version = c.Events(t, "", "")
-	if _, body, err := get(t, client, c.Server+listPath+"?watch=true&timeoutSeconds=1&resourceVersion="+version); err != nil || body != "" {
+	_, version = c.Events(t, "compacted", "")
+	if _, body, err := get(t, client, c.Server+path+"?watch=true&timeoutSeconds=1&resourceVersion="+version); err != nil || body != "" {
 		t.Errorf("a watch from now: %q, %v", body, err)
 	}
 }
 
 func TestTokensEndAndAreRevoked(t *testing.T) {
 	t.Parallel()
-	c := clustertest.Start(t, clustertest.Options{})
+	c := clustertest.Shared(t)
 	status := func() int {
 		// A client of its own: client-go reads the file again only once a minute.
 		return agentStatus(t, c, clustertest.Client(t, c.AgentKubeconfig), listPath)
@@ -399,6 +419,7 @@ func processesIn(t *testing.T, dir string) []int {
 }
 
 func TestStopLeavesNoProcessAndNoFile(t *testing.T) {
+	t.Parallel()
 	c := clustertest.Start(t, clustertest.Options{})
 	if n := len(processesIn(t, c.Dir)); n != 5 {
 		t.Errorf("%d processes work in the folder, want the program and four components", n)
@@ -417,6 +438,7 @@ func TestStopLeavesNoProcessAndNoFile(t *testing.T) {
 
 // TestNoProcessSurvivesTheProgram kills the program in a way that it cannot clean up after.
 func TestNoProcessSurvivesTheProgram(t *testing.T) {
+	t.Parallel()
 	c := clustertest.Start(t, clustertest.Options{})
 	for _, pid := range processesIn(t, c.Dir) {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))

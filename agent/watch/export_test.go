@@ -31,3 +31,9 @@ func WithPings(o Options, after, timeout time.Duration) Options {
 	o.timing.pingAfter, o.timing.pingTimeout = after, timeout
 	return o
 }
+
+// WithShort sets the life of a watch below which it counts as closed at once.
+func WithShort(o Options, short time.Duration) Options {
+	o.timing.short = short
+	return o
+}

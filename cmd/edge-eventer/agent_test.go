@@ -309,7 +309,7 @@ func mib(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
 func TestTwentyThousandEventsAtStartStayWithinTheMemoryBudget(t *testing.T) {
 	cluster := clustertest.Shared(t)
 	begin := time.Now()
-	cluster.CreateEvents(t, 20_000, clustertest.EventTemplate{Namespace: "crowd", Prefix: "crowd"})
+	cluster.StoreEvents(t, 20_000, clustertest.EventTemplate{Namespace: "crowd", Prefix: "crowd"})
 	t.Logf("20,000 events created in %s", time.Since(begin).Round(time.Second))
 	a := newArchive(t)
 	p := startAgent(t, writeConfig(t, cluster.AgentKubeconfig, a.URL, ""))

@@ -30,6 +30,7 @@ func readLines(r io.Reader, lines chan<- string, atEnd func()) {
 //	pause COMPONENT     SIGSTOP: connections stay open, nothing is answered
 //	resume COMPONENT    SIGCONT
 //	compact             make every resourceVersion that was handed out so far stale
+//	store FILE          put events, a line of JSON each, into the datastore, past the API server
 //	token DURATION      write a token that is refused after DURATION to agent.token
 //	revoke              make every token of the agent invalid
 func (c *controlPlane) command(ctx context.Context, line string) error {
@@ -49,6 +50,11 @@ func (c *controlPlane) command(ctx context.Context, line string) error {
 			return c.compact(ctx)
 		}
 		return c.revoke(ctx)
+	case "store":
+		if len(args) != 1 {
+			return errors.New("store takes a file")
+		}
+		return c.store(ctx, args[0])
 	case "token":
 		if len(args) != 1 {
 			return errors.New("token takes a duration")
