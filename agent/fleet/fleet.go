@@ -17,6 +17,8 @@ import (
 )
 
 const (
+	// Reason is that of the agent's own event whose message is a record. The rules and the dashboard in manifests/fleet ask for it.
+	Reason = "SiteStatus"
 	// MaxBytes bounds a record.
 	MaxBytes = 600
 	// maxVersion bounds the version in it.

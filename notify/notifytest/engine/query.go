@@ -82,11 +82,13 @@ func (s *Server) Metric(t testing.TB, name string, labels ...string) float64 {
 	t.Helper()
 	sum := 0.0
 	for line := range strings.Lines(string(s.Get(t, "/metrics", nil))) {
-		series, text, _ := strings.Cut(strings.TrimSpace(line), " ")
-		own, _, _ := strings.Cut(series, "{")
-		if own != name {
+		line = strings.TrimSpace(line)
+		// Values of labels have spaces too.
+		at := strings.LastIndexByte(line, ' ')
+		if own, _, _ := strings.Cut(line, "{"); at < 0 || own != name && line[:at] != name {
 			continue
 		}
+		series, text := line[:at], line[at+1:]
 		matches := true
 		for _, label := range labels {
 			matches = matches && strings.Contains(series, label)
