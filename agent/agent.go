@@ -10,7 +10,6 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/dial"
 	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
-	"github.com/edge-eventer/edge-eventer/agent/filter"
 	"github.com/edge-eventer/edge-eventer/agent/histogram"
 	"github.com/edge-eventer/edge-eventer/agent/intake"
 	"github.com/edge-eventer/edge-eventer/agent/ledger"
@@ -18,7 +17,9 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent/link"
 	"github.com/edge-eventer/edge-eventer/agent/ownpod"
 	"github.com/edge-eventer/edge-eventer/agent/page"
+	"github.com/edge-eventer/edge-eventer/agent/receivers"
 	"github.com/edge-eventer/edge-eventer/agent/recent"
+	"github.com/edge-eventer/edge-eventer/agent/secret"
 	"github.com/edge-eventer/edge-eventer/agent/selfreport"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
 	"github.com/edge-eventer/edge-eventer/notify"
@@ -44,24 +45,25 @@ type Options struct {
 
 // hooks are replaced by tests that have neither a network nor a cluster.
 type hooks struct {
-	newReceiver func(*config.Config, *config.Receiver, notify.Common) (notify.Receiver, error)
-	watch       func(context.Context, watch.Sink) error
-	watchLink   func(context.Context, link.Options) *link.Link
-	answer      func(context.Context) error
+	makeReceiver func(*config.Receiver, notify.Common) (notify.Receiver, error)
+	watch        func(context.Context, watch.Sink) error
+	watchLink    func(context.Context, link.Options) *link.Link
+	answer       func(context.Context) error
 }
 
 // Agent is one agent with its spool, its watch and its receivers.
 type Agent struct {
-	// config is what the agent was started with. What a reload can change is read from inUse.
+	// config is what the agent was started with. What a reload can change is read from receivers.
 	config  *config.Config
 	options Options
 	logger  *slog.Logger
 	started time.Time
 	hooks   hooks
-	// receivers are those of config. Those that run belong to their deliveries.
-	receivers []notify.Receiver
-	inUse     inUse
-	history   page.History
+	// receivers are the deliveries of the configuration in use.
+	receivers *receivers.Set
+	// secrets are the files of the receivers' addresses and secrets.
+	secrets *secret.Files
+	history page.History
 	// recent are the last deliveries.
 	recent recent.Deliveries
 	// syncs are how long the spool's commits wrote and synced.
@@ -97,35 +99,32 @@ type stages struct {
 }
 
 // New builds the agent's receivers. It opens nothing yet. The configuration has been checked by agent/config.
-func New(c *config.Config, o Options) (*Agent, error) {
+func New(c *config.Config, o Options) (*Agent, error) { return newAgent(c, o, hooks{}) }
+
+func newAgent(c *config.Config, o Options, h hooks) (*Agent, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	a := &Agent{config: c, options: o, logger: o.Logger, started: time.Now()}
-	a.hooks = hooks{
-		newReceiver: func(_ *config.Config, r *config.Receiver, common notify.Common) (notify.Receiver, error) {
-			return r.New(common)
-		},
-		watch: a.watch, watchLink: link.Watch, answer: a.control,
+	a := &Agent{config: c, options: o, logger: o.Logger, started: time.Now(), secrets: secret.New(o.Logger), hooks: h}
+	if h.watch == nil {
+		a.hooks.watch = a.watch
+	}
+	if h.watchLink == nil {
+		a.hooks.watchLink = link.Watch
+	}
+	if h.answer == nil {
+		a.hooks.answer = a.control
 	}
 	a.budget = budget.New(budget.Options{Daily: c.Link.DailyBudget, Monthly: c.Link.MonthlyBudget, Location: c.Location()})
 	a.dialer = dial.New(a.budget, nil)
-	a.inUse.begin(c, o.ConfigPath, a.started)
-	for i := range c.Receivers {
-		receiver, err := a.receiverOf(c, &c.Receivers[i])
-		if err != nil {
-			a.close()
-			return nil, err
-		}
-		a.receivers = append(a.receivers, receiver)
+	set, err := receivers.New(c, o.ConfigPath, receivers.Options{
+		Version: o.Version, Budget: a.budget, Dialer: a.dialer, Recent: &a.recent, Logger: o.Logger, Make: h.makeReceiver,
+	})
+	if err != nil {
+		return nil, err
 	}
+	a.receivers = set
 	return a, nil
-}
-
-func (a *Agent) close() {
-	for _, r := range a.receivers {
-		r.Close()
-	}
 }
 
 // The bounds of the steps in which the agent stops: 5 seconds together. An attempt under way has deliver.StopGrace of them.
@@ -140,10 +139,11 @@ const (
 // way, closes the spool and returns nil, within 5 seconds. It returns an error only for what a restart may cure, and for a stage that
 // has not ended in time.
 func (a *Agent) Run(ctx context.Context) error {
-	defer a.close()
+	defer a.receivers.Close()
 	stack, ctx := lifecycle.New(ctx)
 	// The port answers while the spool cannot be opened: that is when somebody asks.
 	stack.Go("port", stopQuickly, a.serve)
+	a.secrets.Look(a.config.Receivers)
 	err := a.start(ctx, stack)
 	if err == nil {
 		<-ctx.Done()
@@ -175,13 +175,14 @@ func (a *Agent) start(ctx context.Context, stack *lifecycle.Stack) error {
 	way := a.hooks.watchLink(linkCtx, link.Options{
 		Interfaces: a.config.Link.Interfaces, Moved: a.dialer.ForgetNames, Logger: a.logger,
 	})
+	if way == nil {
+		a.receivers.Start(s, nil)
+	} else {
+		a.receivers.Start(s, way)
+	}
+	stack.OnStop("deliveries", stopDeliveries, func(context.Context) error { a.receivers.Stop(); return nil })
 	a.mu.Lock()
-	a.seen.link = way
-	a.mu.Unlock()
-	a.startDeliveries(st)
-	stack.OnStop("deliveries", stopDeliveries, func(context.Context) error { a.inUse.stopAll(); return nil })
-	a.mu.Lock()
-	a.seen.stages = st
+	a.seen.link, a.seen.stages = way, st
 	a.mu.Unlock()
 	stack.OnStop("status", stopQuickly, func(context.Context) error {
 		a.mu.Lock()
@@ -194,8 +195,9 @@ func (a *Agent) start(ctx context.Context, stack *lifecycle.Stack) error {
 	stack.Go("intake", stopIntake, st.intake.Run)
 	stack.Go("sight", stopQuickly, func(ctx context.Context) error { return a.keepSight(ctx, st.intake) })
 	stack.Go("control socket", stopQuickly, a.hooks.answer)
-	stack.Go("reload", stopQuickly, func(ctx context.Context) error { return a.takeReloads(ctx, st) })
+	stack.Go("reload", stopQuickly, func(ctx context.Context) error { return a.receivers.Reloads(ctx, st.intake.Reroute) })
 	stack.Go("configuration", stopQuickly, a.watchConfig)
+	stack.Go("secrets", stopQuickly, a.watchSecrets)
 	stack.Go("watch", stopQuickly, func(ctx context.Context) error { return a.hooks.watch(ctx, st.intake) })
 	return nil
 }
@@ -207,49 +209,31 @@ func (a *Agent) startReports(stack *lifecycle.Stack, r *selfreport.Reporter) {
 	stack.Go("unreachable", stopQuickly, func(ctx context.Context) error {
 		return r.Sight(ctx, a.config.Kubernetes.UnreachableAfter, a.failing)
 	})
-	stack.Go("daily statistics", stopQuickly, func(ctx context.Context) error { return r.Daily(ctx, a.inUse.settings, a.started) })
+	stack.Go("daily statistics", stopQuickly, func(ctx context.Context) error { return r.Daily(ctx, a.receivers.Settings, a.started) })
 	stack.Go("heartbeat", stopQuickly, func(ctx context.Context) error {
-		return r.Heartbeats(ctx, a.inUse.settings, a.started, a.inUse.lastDelivered)
+		return r.Heartbeats(ctx, a.receivers.Settings, a.started, a.receivers.LastDelivered)
 	})
 }
 
 // newStages wires the stages in the order of an event's way.
 func (a *Agent) newStages(s *spool.Spool) (*stages, error) {
-	rules, err := rulesOf(a.config)
+	rules, err := receivers.Rules(a.config)
 	if err != nil {
 		return nil, err
 	}
-	pod := ownpod.Read(ownpod.NamespaceFile, a.started, a.inUse.secretMissing)
+	pod := ownpod.Read(ownpod.NamespaceFile, a.started, a.secretMissing)
 	in := intake.New(intake.Options{
 		Spool:          s,
 		Ledger:         ledger.New(a.config.Kubernetes.EventTTL, a.config.Kubernetes.StartupLookback),
 		CommitInterval: a.config.Spool.CommitInterval,
 		MaxCommit:      int(a.config.Spool.MaxBytes / 32),
 		Ignores:        pod.Expects,
-		Severity:       a.inUse.severityOf,
-		Arrived:        a.inUse.wake,
+		Severity:       a.receivers.SeverityOf,
+		Arrived:        a.receivers.Wake,
 		Logger:         a.logger,
 	}, rules)
-	reporter := &selfreport.Reporter{Spool: s, Routes: in.Routes, Arrived: a.inUse.wake, Host: a.config.Cluster, Logger: a.logger}
+	reporter := &selfreport.Reporter{Spool: s, Routes: in.Routes, Arrived: a.receivers.Wake, Host: a.config.Cluster, Logger: a.logger}
 	return &stages{spool: s, intake: in, reporter: reporter}, nil
-}
-
-// rulesOf returns what the configuration says happens to events.
-func rulesOf(c *config.Config) (intake.Rules, error) {
-	events, err := filter.New(c.Filter)
-	if err != nil {
-		return intake.Rules{}, fmt.Errorf("filter: %w", err)
-	}
-	rules := intake.Rules{Filter: events, Daily: c.Report.At != ""}
-	for i := range c.Receivers {
-		r := &c.Receivers[i]
-		matcher, err := filter.NewMatcher(r.Match)
-		if err != nil {
-			return intake.Rules{}, fmt.Errorf("receiver %s: match: %w", r.Name, err)
-		}
-		rules.Routes = append(rules.Routes, intake.Route{Receiver: r.Name, Match: matcher, Policy: policyOf(r)})
-	}
-	return rules, nil
 }
 
 // Stuck lists the loops that make no progress. The link, the API server and the disk may all be away without it.
@@ -265,7 +249,7 @@ func (a *Agent) Stuck() []string {
 	if d := st.intake.StuckFor(); d > healthLimit {
 		stuck = append(stuck, fmt.Sprintf("the spool has taken nothing for %s, though the disk is well", d.Round(time.Second)))
 	}
-	for _, d := range a.inUse.deliveries() {
+	for _, d := range a.receivers.Deliveries() {
 		if since := d.StandsStill(); since > healthLimit {
 			stuck = append(stuck, fmt.Sprintf("the delivery to %s stands still since %s", d.Name(), since.Round(time.Second)))
 		}

@@ -28,7 +28,7 @@ func (a *Agent) queues() (*control.SpoolQueues, error) {
 	}
 	return &control.SpoolQueues{
 		Spool: st.spool,
-		Again: a.inUse.tryAgain,
+		Again: a.receivers.TryAgain,
 		Dropped: func(receiver string, r control.Result) {
 			a.logger.Warn("records dropped by an operator", "receiver", receiver, "records", r.Records, "events", r.Events)
 		},

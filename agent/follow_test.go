@@ -8,7 +8,6 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent/agenttest"
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
-	"github.com/edge-eventer/edge-eventer/agent/inbox"
 	"github.com/edge-eventer/edge-eventer/agent/notice"
 )
 
@@ -74,29 +73,6 @@ func TestReloadedZoneBoundsTheBudgetsDays(t *testing.T) {
 			t.Errorf("level %v at 00:01 in Shanghai, want free", level)
 		}
 	})
-}
-
-func TestConfiguredDeliveryReachesTheDelivery(t *testing.T) {
-	h := agenttest.New(t, nil)
-	defer h.Close()
-	c, err := config.Parse([]byte(`receivers:
-  - {name: ops, type: stdout, timeout: 7s, maxBackoff: 8s, digestAfter: 9, digestAge: 11m, groupWait: 1s, groupInterval: 2m, repeatInterval: 3h, resolveAfter: 4m}
-`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := New(c, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := a.deliveryOptions(c, &c.Receivers[0], &agenttest.Receiver{}, h.Spool)
-	if o.Timeout != 7*time.Second || o.MaxBackoff != 8*time.Second || o.Backlog != (inbox.Backlog{After: 9, Age: 11 * time.Minute}) {
-		t.Errorf("timeout %v, maxBackoff %v, backlog %+v", o.Timeout, o.MaxBackoff, o.Backlog)
-	}
-	p := o.Policy
-	if p.GroupWait != time.Second || p.GroupInterval != 2*time.Minute || p.RepeatInterval != 3*time.Hour || p.ResolveAfter != 4*time.Minute {
-		t.Errorf("policy %+v", p)
-	}
 }
 
 func TestHeldRepeatsAreNotGivenUpForTheirAge(t *testing.T) {

@@ -95,27 +95,23 @@ func (r *reloaded) start() {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := New(c, Options{ConfigPath: r.path, Reread: reread})
+	ready := make(chan struct{})
+	a, err := newAgent(c, Options{ConfigPath: r.path, Reread: reread}, hooks{
+		makeReceiver: func(_ *config.Receiver, c notify.Common) (notify.Receiver, error) { return r.receiver(c.Name), nil },
+		// A socket that is read would keep the bubble's clock from running.
+		answer:    func(ctx context.Context) error { <-ctx.Done(); return nil },
+		watchLink: func(context.Context, link.Options) *link.Link { return nil },
+		watch: func(ctx context.Context, sink watch.Sink) error {
+			r.sink = sink
+			close(ready)
+			<-ctx.Done()
+			return nil
+		},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.agent = a
-	a.hooks.newReceiver = func(_ *config.Config, _ *config.Receiver, c notify.Common) (notify.Receiver, error) {
-		return r.receiver(c.Name), nil
-	}
-	for i := range a.receivers {
-		a.receivers[i] = r.receiver(c.Receivers[i].Name)
-	}
-	// A socket that is read would keep the bubble's clock from running.
-	a.hooks.answer = func(ctx context.Context) error { <-ctx.Done(); return nil }
-	a.hooks.watchLink = func(context.Context, link.Options) *link.Link { return nil }
-	ready := make(chan struct{})
-	a.hooks.watch = func(ctx context.Context, sink watch.Sink) error {
-		r.sink = sink
-		close(ready)
-		<-ctx.Done()
-		return nil
-	}
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop = stop
 	go func() { r.done <- a.Run(ctx) }()
@@ -298,7 +294,7 @@ func TestChangedFileIsLoadedOnceItIsSettled(t *testing.T) {
 		agenttest.Pass(time.Minute)
 		// A ConfigMap's update replaces the file that the path leads to.
 		r.write("", receiver("ops"), receiver("new"))
-		agenttest.Pass(3 * lookInterval)
+		agenttest.Pass(45 * time.Second)
 		if n := len(r.status().Receivers); n != 2 {
 			t.Errorf("%d receivers run, want 2", n)
 		}
@@ -326,13 +322,4 @@ func TestReloadTriesAReceiverThatRefusesAtOnce(t *testing.T) {
 		agenttest.Pass(time.Second)
 		agenttest.WantTold(t, ops, map[string]int{"web": 1})
 	})
-}
-
-func TestWhatNeedsARestartIsSaid(t *testing.T) {
-	a, b := config.Default(), config.Default()
-	b.Spool.MaxAge, b.Server.Listen = time.Hour, ":9"
-	want := []string{"spool changed in the configuration: restart the agent to put it to use", "server changed in the configuration: restart the agent to put it to use"}
-	if got := needRestart(a, b); !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
 }

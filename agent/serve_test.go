@@ -132,7 +132,7 @@ func TestPortChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer a.close()
+	defer a.receivers.Close()
 	for _, path := range []string{"/", "/page.json", "/metrics", "/healthz", "/readyz"} {
 		for _, method := range []string{"POST", "PUT", "PATCH", "DELETE"} {
 			if code, _ := ask(t, a, method, path); code != http.StatusMethodNotAllowed {

@@ -42,7 +42,7 @@ func (a *Agent) gather() (status.Document, error) {
 		Budget:     budgetStatus(a.budget),
 		Memory:     readMemory("/proc/self/status"),
 	}
-	c, reading := a.inUse.read()
+	c, reading := a.receivers.Read()
 	d.Cluster, d.Language, d.Config = c.Cluster, c.Language, reading
 	for _, n := range a.namespaces() {
 		d.Watch = append(d.Watch, watchStatus(&n))
@@ -69,7 +69,10 @@ func (a *Agent) gather() (status.Document, error) {
 	d.Spool.Syncs = a.syncs.Syncs()
 	err := st.spool.View(func(tx *spool.Tx) error {
 		d.Spool.Ledger, d.Spool.Gaps = tx.LedgerLen(), ledger.Gaps(tx)
-		d.Receivers = receiverStatus(tx, a.inUse.deliveries(), st.intake, d.Now)
+		d.Receivers = receiverStatus(tx, a.receivers.Deliveries(), st.intake, d.Now)
+		for i := range d.Receivers {
+			d.Receivers[i].MissingFiles = a.secrets.Unreadable(d.Receivers[i].Name)
+		}
 		return nil
 	})
 	if err != nil {

@@ -84,7 +84,7 @@ func (a *Agent) sample() page.Sample {
 // problems.
 func (a *Agent) eachIncident(yield func(page.Incident) bool) error {
 	st := a.running()
-	c, _ := a.inUse.settings()
+	c, _ := a.receivers.Settings()
 	if st == nil {
 		return errNotStarted
 	}

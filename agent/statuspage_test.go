@@ -42,7 +42,12 @@ func looking(tb testing.TB, n int) *Agent {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return &Agent{inUse: inUse{config: c}, seen: seen{stages: &stages{spool: s}}}
+	a, err := New(c, Options{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	a.seen.stages = &stages{spool: s}
+	return a
 }
 
 func TestStatusPageReadsNoMoreThanItsBound(t *testing.T) {

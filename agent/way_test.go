@@ -15,17 +15,18 @@ func TestAnotherWayOutAsksForNamesAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := New(c, Options{})
+	watched := make(chan link.Options, 1)
+	a, err := newAgent(c, Options{}, hooks{
+		watchLink: func(_ context.Context, o link.Options) *link.Link {
+			watched <- o
+			return nil
+		},
+		watch:  func(ctx context.Context, _ watch.Sink) error { <-ctx.Done(); return nil },
+		answer: func(ctx context.Context) error { <-ctx.Done(); return nil },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	watched := make(chan link.Options, 1)
-	a.hooks.watchLink = func(_ context.Context, o link.Options) *link.Link {
-		watched <- o
-		return nil
-	}
-	a.hooks.watch = func(ctx context.Context, _ watch.Sink) error { <-ctx.Done(); return nil }
-	a.hooks.answer = func(ctx context.Context) error { <-ctx.Done(); return nil }
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()

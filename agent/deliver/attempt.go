@@ -23,7 +23,7 @@ func (d *Delivery) attempt(ctx, sendCtx context.Context, b *batch) time.Duration
 			return 0
 		}
 	}
-	d.gate.left()
+	d.gate.Left()
 	d.state(StateSending, time.Time{})
 	request, err := d.options.Receiver.Render(d.message(b), b.form)
 	if err == nil {

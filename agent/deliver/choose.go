@@ -255,11 +255,7 @@ func (d *Delivery) sumUp(b *batch) error {
 
 // unreachableSince returns since when the receiver could not be reached that can be now, the zero time where it could.
 func (d *Delivery) unreachableSince() (since time.Time) {
-	if d.options.Link != nil {
-		if s := d.options.Link.Status(); s.OutageTo.After(d.Status().LastDelivered) {
-			since = s.OutageFrom
-		}
-	}
+	since = d.gate.OutageAfter(d.Status().LastDelivered)
 	if trouble := &d.retries.trouble; trouble.Failures > 0 && (since.IsZero() || trouble.Since.Before(since)) {
 		since = trouble.Since
 	}

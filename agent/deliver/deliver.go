@@ -17,6 +17,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"golang.org/x/time/rate"
 
+	"github.com/edge-eventer/edge-eventer/agent/deliver/gate"
 	"github.com/edge-eventer/edge-eventer/agent/deliver/suspect"
 	"github.com/edge-eventer/edge-eventer/agent/dial"
 	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
@@ -61,7 +62,7 @@ type Options struct {
 	// LastDelivered is when the receiver last confirmed a message in an earlier life of the agent; zero: that is not known.
 	LastDelivered time.Time
 	// Link is the way out; nil: it is not looked at. Budget says how much may be sent; nil: everything.
-	Link   WayOut
+	Link   gate.WayOut
 	Budget *budget.Budget
 	// Dialer knows whether the receiver is near; nil: it is not.
 	Dialer *dial.Dialer
@@ -74,7 +75,7 @@ type Options struct {
 type Delivery struct {
 	options Options
 	inbox   *inbox.Inbox
-	gate    gate
+	gate    gate.Gate
 	doubt   doubt
 	retries retries
 	// digest is the one that is being sent; nil: none is.
@@ -131,6 +132,7 @@ func New(o Options) *Delivery {
 			o.Logger.Warn("the clock was put back, or pauses were made shorter: due times are corrected", "incidents", incidents)
 		},
 	}
+	d.gate = gate.Gate{Name: o.Name, Receiver: o.Receiver, Limits: o.Limits, Link: o.Link, Dialer: o.Dialer}
 	d.retries.pause = retry.NewBackOff(2*time.Second, o.MaxBackoff)
 	d.retries.probe = retry.NewBackOff(2*firstProbe, 2*lastProbe)
 	d.status.LastDelivered = o.LastDelivered
@@ -210,7 +212,7 @@ func (d *Delivery) wait(ctx context.Context, pause time.Duration, failing bool) 
 	if failing {
 		wake = d.again
 	}
-	changed, err := retry.WaitOr(ctx, pause, wake, d.linkChanged())
+	changed, err := retry.WaitOr(ctx, pause, wake, d.gate.Changed())
 	if err != nil {
 		return err
 	}
@@ -219,6 +221,28 @@ func (d *Delivery) wait(ctx context.Context, pause time.Duration, failing bool) 
 		d.retries.pause.Reset()
 	}
 	return nil
+}
+
+// mayLeave reports whether a message may be sent now. Otherwise it has waited for what holds messages back, and what is due has to
+// be read anew: a digest that is made before the link is there is stale when it leaves, and lacks the critical incident that came
+// meanwhile.
+func (d *Delivery) mayLeave(ctx context.Context) bool {
+	reason, until := d.gate.Check(ctx)
+	switch reason {
+	case gate.Open:
+		return ctx.Err() == nil
+	case gate.LinkDown:
+		d.state(StateLinkDown, time.Time{})
+		d.digest = nil
+		_ = d.gate.AwaitLink(ctx)
+		return false
+	case gate.LeftAlone:
+		d.state(StateBackoff, until)
+	case gate.Paced:
+		d.state(StateWaiting, until)
+	}
+	_ = retry.Wait(ctx, time.Until(until))
+	return false
 }
 
 // groupOf returns the place within the receiver that the incident goes to, empty where it has one only.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/edge-eventer/edge-eventer/agent/agenttest"
 	"github.com/edge-eventer/edge-eventer/agent/deliver"
+	"github.com/edge-eventer/edge-eventer/agent/deliver/gate"
 	"github.com/edge-eventer/edge-eventer/agent/inbox"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/notify"
@@ -601,7 +602,7 @@ func TestRateLimitHoldsInEveryWindow(t *testing.T) {
 	for _, n := range []int{1, 3, 5, 20, 100} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				limit := deliver.Limiter(n, time.Minute)
+				limit := gate.Limiter(n, time.Minute)
 				var sent []time.Time
 				begin := time.Now()
 				for time.Since(begin) < 10*time.Minute {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/edge-eventer/edge-eventer/agent/agenttest"
 	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
-	"github.com/edge-eventer/edge-eventer/agent/deliver"
+	"github.com/edge-eventer/edge-eventer/agent/deliver/gate"
 	"github.com/edge-eventer/edge-eventer/agent/link"
 	"github.com/edge-eventer/edge-eventer/notify"
 )
@@ -93,7 +93,7 @@ func TestDigestIsMadeAnewWhenTheLinkGoesBetweenItsParts(t *testing.T) {
 		r := agenttest.Outage(0, 10)
 		h := agenttest.New(t, map[string]notify.Receiver{"ops": r})
 		way := agenttest.NewLink(link.Up)
-		h.Options["ops"].Link, h.Options["ops"].Limits = way, []*rate.Limiter{deliver.Limiter(1, time.Minute)}
+		h.Options["ops"].Link, h.Options["ops"].Limits = way, []*rate.Limiter{gate.Limiter(1, time.Minute)}
 		h.Start()
 		defer h.Close()
 		for i := range 30 {
@@ -132,7 +132,7 @@ func TestWhatComesDuringTheWaitForTheRateLimitGoesAlong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &agenttest.Receiver{}
 		h := agenttest.New(t, map[string]notify.Receiver{"ops": r})
-		h.Options["ops"].Limits = []*rate.Limiter{deliver.Limiter(1, 10*time.Minute), deliver.Limiter(1, time.Second)}
+		h.Options["ops"].Limits = []*rate.Limiter{gate.Limiter(1, 10*time.Minute), gate.Limiter(1, time.Second)}
 		h.Start()
 		defer h.Close()
 		h.Show(agenttest.Warning("web", 10, 1, time.Now()))
@@ -155,7 +155,7 @@ func TestDigestIsMadeWhenTheRateLimitLetsItLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := agenttest.Outage(0, 0)
 		h := agenttest.New(t, map[string]notify.Receiver{"ops": r})
-		h.Options["ops"].Limits = []*rate.Limiter{deliver.Limiter(1, 10*time.Minute)}
+		h.Options["ops"].Limits = []*rate.Limiter{gate.Limiter(1, 10*time.Minute)}
 		h.Start()
 		defer h.Close()
 		h.Show(agenttest.Warning("web", 1, 1, time.Now()))

@@ -15,14 +15,6 @@ func (d *Delivery) keep(ctx context.Context) (wait func()) {
 		return func() {}
 	}
 	var running sync.WaitGroup
-	running.Go(func() { keeper.Keep(ctx, d.awaitLink) })
+	running.Go(func() { keeper.Keep(ctx, d.gate.AwaitLink) })
 	return running.Wait
-}
-
-// awaitLink returns when there is a way to the receiver, or with an error when ctx has ended.
-func (d *Delivery) awaitLink(ctx context.Context) error {
-	if d.linkDown(ctx) {
-		return d.options.Link.Wait(ctx, func() bool { return d.near(ctx) })
-	}
-	return ctx.Err()
 }

@@ -99,7 +99,7 @@ func (d *Delivery) failed(ctx context.Context, b *batch, request *notify.Request
 		failure = &notify.Error{Outcome: outcome, Reason: "not sent", Err: err}
 	}
 	if failure.RetryAfter > 0 {
-		d.gate.notBefore = time.Now().Add(failure.RetryAfter)
+		d.gate.LeaveAlone(failure.RetryAfter)
 	}
 	entries := b.entriesOf(request)
 	switch {

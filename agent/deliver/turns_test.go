@@ -13,6 +13,7 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent/agenttest"
 	"github.com/edge-eventer/edge-eventer/agent/config/configtest"
 	"github.com/edge-eventer/edge-eventer/agent/deliver"
+	"github.com/edge-eventer/edge-eventer/agent/deliver/gate"
 	"github.com/edge-eventer/edge-eventer/agent/inbox"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/notifytest"
@@ -47,7 +48,7 @@ func TestNewsAndWhatIsSetAsideTakeTurns(t *testing.T) {
 		s, r, stop := poisoned(t, "one in each 502")
 		defer stop()
 		h := agenttest.New(t, map[string]notify.Receiver{"ops": r})
-		h.Options["ops"].Limits = []*rate.Limiter{deliver.Limiter(1, time.Minute)}
+		h.Options["ops"].Limits = []*rate.Limiter{gate.Limiter(1, time.Minute)}
 		h.Make()
 		const aside = 20
 		for i := range aside {
@@ -215,7 +216,7 @@ func TestEachRateLimitHolds(t *testing.T) {
 			return nil
 		}
 		h := agenttest.New(t, map[string]notify.Receiver{"ops": r})
-		h.Options["ops"].Limits = []*rate.Limiter{deliver.Limiter(20, time.Minute), deliver.Limiter(1, time.Second)}
+		h.Options["ops"].Limits = []*rate.Limiter{gate.Limiter(20, time.Minute), gate.Limiter(1, time.Second)}
 		h.Start()
 		defer h.Close()
 		for i := range 60 {

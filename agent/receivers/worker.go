@@ -1,4 +1,4 @@
-package agent
+package receivers
 
 import (
 	"context"
@@ -9,10 +9,10 @@ import (
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/deliver"
+	"github.com/edge-eventer/edge-eventer/agent/deliver/gate"
 	"github.com/edge-eventer/edge-eventer/agent/inbox"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/notify"
-	"github.com/edge-eventer/edge-eventer/spool"
 )
 
 // worker is a delivery that can be stopped on its own.
@@ -34,20 +34,6 @@ type common struct {
 
 func commonOf(c *config.Config) common {
 	return common{c.Cluster, c.Timezone, c.Language, c.Link.KeyExchange, c.Severity.Critical}
-}
-
-// startDeliveries starts those of the configuration of the start.
-func (a *Agent) startDeliveries(st *stages) {
-	var workers []*worker
-	for i := range a.config.Receivers {
-		workers = append(workers, a.workerFor(a.config, &a.config.Receivers[i], a.receivers[i], st.spool))
-	}
-	a.inUse.mu.Lock()
-	a.inUse.workers = workers
-	a.inUse.mu.Unlock()
-	for _, w := range workers {
-		w.start()
-	}
 }
 
 // start runs the delivery until stop is called.
@@ -72,46 +58,42 @@ func stopWorkers(workers []*worker) {
 	}
 }
 
-func (a *Agent) receiverOf(c *config.Config, r *config.Receiver) (notify.Receiver, error) {
+func (s *Set) receiverOf(c *config.Config, r *config.Receiver) (notify.Receiver, error) {
 	common := r.Common(c)
-	common.Version = a.options.Version
-	common.Logger = a.logger.With("receiver", r.Name)
-	common.DialContext, common.Doubt = a.dialer.For(r.Name, nil), a.dialer.Doubt
-	receiver, err := a.hooks.newReceiver(c, r, common)
+	common.Version = s.options.Version
+	common.Logger = s.options.Logger.With("receiver", r.Name)
+	common.DialContext, common.Doubt = s.options.Dialer.For(r.Name, nil), s.options.Dialer.Doubt
+	receiver, err := s.options.Make(r, common)
 	if err != nil {
 		return nil, fmt.Errorf("receiver %s: %w", r.Name, err)
 	}
 	return receiver, nil
 }
 
-func (a *Agent) workerFor(c *config.Config, r *config.Receiver, receiver notify.Receiver, s *spool.Spool) *worker {
-	return &worker{delivery: deliver.New(a.deliveryOptions(c, r, receiver, s)), settings: *r, common: commonOf(c)}
+func (s *Set) workerFor(c *config.Config, r *config.Receiver, receiver notify.Receiver) *worker {
+	return &worker{delivery: deliver.New(s.deliveryOptions(c, r, receiver)), settings: *r, common: commonOf(c)}
 }
 
-func (a *Agent) deliveryOptions(c *config.Config, r *config.Receiver, receiver notify.Receiver, s *spool.Spool) deliver.Options {
+func (s *Set) deliveryOptions(c *config.Config, r *config.Receiver, receiver notify.Receiver) deliver.Options {
 	o := deliver.Options{
 		Name: r.Name, Type: r.Type,
-		Receiver: receiver, Spool: s, Policy: policyOf(r),
+		Receiver: receiver, Spool: s.spool, Policy: policyOf(r),
 		Limits:  limitsOf(r, receiver.Limits()),
 		Cluster: c.Cluster, Language: c.Language,
 		Severity: c.SeverityOf,
 		Timeout:  r.Timeout, MaxBackoff: r.MaxBackoff,
 		Backlog:      inbox.Backlog{After: r.DigestAfter, Age: r.DigestAge},
 		SendResolved: r.SendResolved,
-		Noted:        a.recent.Add,
-		Logger:       a.logger.With("receiver", r.Name, "type", r.Type),
+		Noted:        s.options.Recent.Add,
+		Logger:       s.options.Logger.With("receiver", r.Name, "type", r.Type),
 	}
-	if last := a.recent.LastOK(r.Name); !last.After(time.Now()) {
+	if last := s.options.Recent.LastOK(r.Name); !last.After(time.Now()) {
 		o.LastDelivered = last
 	}
 	if r.Type != "stdout" {
 		// A terminal needs no link and costs nothing.
-		o.Budget, o.Dialer = a.budget, a.dialer
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		if a.seen.link != nil {
-			o.Link = a.seen.link
-		}
+		o.Budget, o.Dialer = s.options.Budget, s.options.Dialer
+		o.Link = s.link
 	}
 	return o
 }
@@ -132,5 +114,5 @@ func limitsOf(r *config.Receiver, documented notify.Limits) []*rate.Limiter {
 	if perSecond == 0 && perMinute == 0 {
 		perSecond, perMinute = documented.PerSecond, documented.PerMinute
 	}
-	return deliver.Limits(perSecond, perMinute)
+	return gate.Limits(perSecond, perMinute)
 }

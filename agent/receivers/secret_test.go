@@ -1,4 +1,4 @@
-package agent
+package receivers
 
 import (
 	"context"
@@ -28,20 +28,20 @@ func TestAgentKnowsThatItWaitsForASecret(t *testing.T) {
 		h := agenttest.New(t, map[string]notify.Receiver{"ops": receiver})
 		h.Start()
 		defer h.Close()
-		u := inUse{workers: []*worker{{delivery: h.Deliveries["ops"]}}}
-		if u.secretMissing() {
+		u := Set{workers: []*worker{{delivery: h.Deliveries["ops"]}}}
+		if u.SecretMissing() {
 			t.Error("it waits for a secret before anything was sent")
 		}
 		h.Show(agenttest.Warning("web", 1, 1, time.Now()))
 		agenttest.Pass(time.Minute)
-		if !u.secretMissing() {
+		if !u.SecretMissing() {
 			t.Error("the file with the address is missing, and it does not wait for it")
 		}
 		if err := os.WriteFile(path, []byte("http://127.0.0.1:1/hook"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		agenttest.Pass(time.Hour)
-		if u.secretMissing() {
+		if u.SecretMissing() {
 			t.Error("the file is there, and it still waits for it")
 		}
 	})
