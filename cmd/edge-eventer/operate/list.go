@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/control"
+	"github.com/edge-eventer/edge-eventer/agent/status"
 	"github.com/edge-eventer/edge-eventer/cmd/edge-eventer/cli"
 	"github.com/edge-eventer/edge-eventer/notify/untrusted"
 )
@@ -16,7 +17,7 @@ import (
 func listFormats() []string { return []string{"text", "wide", "json"} }
 
 // ls prints a line for each entry, the reason first. Lines are cut on a terminal only, at its width: what is piped is searched, and pasted
-// into other commands. The columns have fixed widths: text/tabwriter would hold each line until the last of thousands is known.
+// into other commands. The columns have fixed widths: the lines are printed as they come.
 func (c *spoolCommand) ls(ctx context.Context, queues control.Queues) error {
 	if c.format == "json" {
 		return c.export(ctx, queues)
@@ -41,7 +42,7 @@ func (c *spoolCommand) ls(ctx context.Context, queues control.Queues) error {
 	err = c.each(ctx, queues, func(e *control.Entry) error {
 		state, due := "waits", "now"
 		if left := e.Due.Sub(now); left > 0 {
-			due = ago(left)
+			due = status.Span(left)
 		}
 		switch {
 		case e.Dead:
@@ -49,7 +50,7 @@ func (c *spoolCommand) ls(ctx context.Context, queues control.Queues) error {
 		case e.Untold == 0:
 			state = "told"
 		}
-		return line(e.ID, untrusted.CleanLine(e.Receiver), state, ago(now.Sub(e.Added)), due, fmt.Sprint(e.Untold), untrusted.CleanLine(what(e)))
+		return line(e.ID, untrusted.CleanLine(e.Receiver), state, status.Span(now.Sub(e.Added)), due, fmt.Sprint(e.Untold), untrusted.CleanLine(what(e)))
 	})
 	return errors.Join(err, out.Flush())
 }

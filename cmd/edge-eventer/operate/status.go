@@ -17,6 +17,7 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/control"
 	"github.com/edge-eventer/edge-eventer/cmd/edge-eventer/cli"
+	"github.com/edge-eventer/edge-eventer/cmd/edge-eventer/screen"
 	"github.com/edge-eventer/edge-eventer/notify/untrusted"
 )
 
@@ -35,7 +36,7 @@ answers; 3: it may not be asked, so whether it works is not known.`,
   kubectl -n edge-eventer exec deploy/edge-eventer -- edge-eventer status -o json`,
 		Args: cli.Takes(0, 0, ""),
 	}
-	c := &statusCommand{Process: proc, painter: painter{colours: cli.Colours(proc.Out)}}
+	c := &statusCommand{Process: proc, painter: screen.Painter{Colours: cli.Colours(proc.Out)}}
 	path := cli.ConfigFlag(command, ", which names the spool")
 	command.Flags().StringVarP(&c.format, "output", "o", "text", "`FORMAT`: text or json")
 	cli.Complete(command, "output", []string{"text", "json"})
@@ -55,19 +56,19 @@ type statusCommand struct {
 
 	format  string
 	watch   bool
-	painter painter
+	painter screen.Painter
 }
 
 func (c *statusCommand) run(path string) error {
 	loaded, mistakes := config.LoadAnyway(path)
 	if errors.Is(mistakes, fs.ErrPermission) {
-		fmt.Fprint(c.Err, c.painter.unknown(fmt.Errorf("%w; run it with sudo", mistakes)))
+		fmt.Fprint(c.Err, c.painter.Unknown(fmt.Errorf("%w; run it with sudo", mistakes)))
 		return cli.ErrUnknown
 	}
 	if loaded == nil {
 		return cli.Refuse(path, mistakes, c.Process)
 	}
-	c.painter.language = loaded.Language
+	c.painter.Language = loaded.Language
 	ctx, stop := c.Interrupted()
 	defer stop()
 	client := control.NewClient(loaded.Socket())
@@ -104,10 +105,10 @@ func (c *statusCommand) show(ctx context.Context, loaded *config.Config, client 
 	}
 	switch {
 	case errors.Is(err, control.ErrDenied):
-		fmt.Fprint(c.Err, c.painter.unknown(err))
+		fmt.Fprint(c.Err, c.painter.Unknown(err))
 		return cli.ErrUnknown
 	case err != nil:
-		fmt.Fprint(c.Err, c.painter.absent(err, whyNot(ctx, loaded, err)))
+		fmt.Fprint(c.Err, c.painter.Absent(err, whyNot(ctx, loaded, err)))
 		return cli.ErrFailed
 	case c.format == "json":
 		if err := json.NewEncoder(c.Out).Encode(document); err != nil {
@@ -116,7 +117,7 @@ func (c *statusCommand) show(ctx context.Context, loaded *config.Config, client 
 		}
 		return nil
 	}
-	fmt.Fprint(c.Out, c.painter.status(&document))
+	fmt.Fprint(c.Out, c.painter.Status(&document))
 	return nil
 }
 

@@ -1,10 +1,10 @@
-package operate
+package screen
 
 import "github.com/edge-eventer/edge-eventer/agent/status"
 
-// in returns a text of the status in the painter's language. English ones stand where they are used.
-func (p *painter) in(english string) string {
-	if p.language == status.Chinese {
+// in returns a text of the status in the Painter's language. English ones stand where they are used.
+func (p *Painter) in(english string) string {
+	if p.Language == status.Chinese {
 		if text, ok := chinese()[english]; ok {
 			return text
 		}

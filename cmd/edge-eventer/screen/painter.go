@@ -1,4 +1,5 @@
-package operate
+// Package screen draws the status of an agent for a person at a terminal of 80 columns, in the configured language.
+package screen
 
 import (
 	"fmt"
@@ -11,11 +12,12 @@ import (
 	"github.com/edge-eventer/edge-eventer/notify/untrusted"
 )
 
-// painter draws the status for a person.
-type painter struct {
-	colours bool
-	// language is the configured one.
-	language string
+// Painter draws the status for a person.
+type Painter struct {
+	// Colours says whether the terminal shows colours.
+	Colours bool
+	// Language is the configured one, en or zh.
+	Language string
 	b        strings.Builder
 }
 
@@ -28,15 +30,15 @@ const (
 	green  = "32;1"
 )
 
-func (p *painter) paint(colour, text string) string {
-	if !p.colours {
+func (p *Painter) paint(colour, text string) string {
+	if !p.Colours {
 		return text
 	}
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }
 
 // line writes one line, cut to the width. Colours do not count.
-func (p *painter) line(colour, format string, args ...any) {
+func (p *Painter) line(colour, format string, args ...any) {
 	text := cli.Cut(fmt.Sprintf(format, args...), cli.Columns)
 	if colour != "" {
 		text = p.paint(colour, text)
@@ -45,7 +47,7 @@ func (p *painter) line(colour, format string, args ...any) {
 }
 
 // sentence writes a text of any length as lines that fit, indented.
-func (p *painter) sentence(colour, mark, text string) {
+func (p *Painter) sentence(colour, mark, text string) {
 	for i, part := range wrap(untrusted.CleanLine(text), cli.Columns-4) {
 		if i > 0 {
 			mark = " "
@@ -54,8 +56,8 @@ func (p *painter) sentence(colour, mark, text string) {
 	}
 }
 
-// absent says that no agent answers, and what else is known.
-func (p *painter) absent(err error, known []string) string {
+// Absent says that no agent answers, and what else is known.
+func (p *Painter) Absent(err error, known []string) string {
 	p.b.Reset()
 	p.line(red, "%s", p.in("NOT WORKING"))
 	for _, text := range append([]string{err.Error()}, known...) {
@@ -64,18 +66,18 @@ func (p *painter) absent(err error, known []string) string {
 	return p.b.String()
 }
 
-// unknown says that the agent may not be asked.
-func (p *painter) unknown(err error) string {
+// Unknown says that the agent may not be asked.
+func (p *Painter) Unknown(err error) string {
 	p.b.Reset()
 	p.line(yellow, "%s", p.in("UNKNOWN"))
 	p.sentence(yellow, "!", err.Error())
 	return p.b.String()
 }
 
-// status answers first whether it works, and if not, why.
-func (p *painter) status(s *status.Document) string {
+// Status answers first whether it works, and if not, why.
+func (p *Painter) Status(s *status.Document) string {
 	p.b.Reset()
-	p.language = s.Language
+	p.Language = s.Language
 	p.verdict(s)
 	p.line("", "")
 	p.fact("agent", p.in("%s, up %s, memory %s (peak %s)"), s.Version, ago(s.Now.Sub(s.Started)), size(s.Memory.Resident), size(s.Memory.Peak))
@@ -94,7 +96,7 @@ func (p *painter) status(s *status.Document) string {
 }
 
 // verdict is what is read first, and by most only that.
-func (p *painter) verdict(s *status.Document) {
+func (p *Painter) verdict(s *status.Document) {
 	colour := map[string]string{status.Working: green, status.Degraded: yellow}[s.Verdict.Level]
 	if colour == "" {
 		colour = red
@@ -122,13 +124,13 @@ func (p *painter) verdict(s *status.Document) {
 const labelColumns = 10
 
 // fact writes one line with a label.
-func (p *painter) fact(label, format string, args ...any) { p.colouredFact("", label, format, args...) }
+func (p *Painter) fact(label, format string, args ...any) { p.colouredFact("", label, format, args...) }
 
-func (p *painter) colouredFact(colour, label, format string, args ...any) {
+func (p *Painter) colouredFact(colour, label, format string, args ...any) {
 	p.line(colour, "%s%s", padded(p.in(label), labelColumns), fmt.Sprintf(format, args...))
 }
 
-func (p *painter) link(s *status.Document) {
+func (p *Painter) link(s *status.Document) {
 	link := p.in(s.Link.State)
 	if !s.Link.Since.IsZero() {
 		link = fmt.Sprintf(p.in("%s for %s"), link, ago(s.Now.Sub(s.Link.Since)))
@@ -139,7 +141,7 @@ func (p *painter) link(s *status.Document) {
 	p.fact("link", "%s", link)
 }
 
-func (p *painter) budget(b *status.Budget) {
+func (p *Painter) budget(b *status.Budget) {
 	if b == nil {
 		return
 	}
@@ -155,7 +157,7 @@ func (p *painter) budget(b *status.Budget) {
 }
 
 // used is what was used of a budget, where there is one.
-func (p *painter) used(n, most int64) string {
+func (p *Painter) used(n, most int64) string {
 	if most == 0 {
 		return size(n)
 	}
@@ -184,7 +186,7 @@ func table(rows [][]string) []string {
 func padded(text string, n int) string { return text + strings.Repeat(" ", max(0, n-cli.Width(text))) }
 
 // deliveries shows the last deliveries.
-func (p *painter) deliveries(s *status.Document) {
+func (p *Painter) deliveries(s *status.Document) {
 	shown := s.Deliveries[:min(len(s.Deliveries), maxDeliveries)]
 	rows := [][]string{{p.in("DELIVERIES"), p.in("RECEIVER"), p.in("INCIDENTS"), p.in("EVENTS"), p.in("RESULT")}}
 	colours := []string{""}
@@ -201,7 +203,7 @@ func (p *painter) deliveries(s *status.Document) {
 }
 
 // result says what came of a delivery.
-func (p *painter) result(d *status.Delivery) (text, colour string) {
+func (p *Painter) result(d *status.Delivery) (text, colour string) {
 	text = d.Outcome
 	switch d.Outcome {
 	case "ok":
@@ -224,14 +226,14 @@ func (p *painter) result(d *status.Delivery) (text, colour string) {
 }
 
 // fsync adds how long commits take to reach the disk, which tells of an SD card that becomes slow.
-func (p *painter) fsync(s *status.Spool) string {
+func (p *Painter) fsync(s *status.Spool) string {
 	if s.Count == 0 {
 		return ""
 	}
 	return fmt.Sprintf(p.in(", fsync %.0f ms, max %.0f ms"), s.Mean*1000, s.Syncs.Max*1000)
 }
 
-func (p *painter) watch(s *status.Document, w *status.Watch) {
+func (p *Painter) watch(s *status.Document, w *status.Watch) {
 	where := p.in("all namespaces")
 	if w.Namespace != "" {
 		where = w.Namespace
@@ -251,7 +253,7 @@ func (p *painter) watch(s *status.Document, w *status.Watch) {
 }
 
 // receivers shows each receiver, and below it why something of it waits or is lost.
-func (p *painter) receivers(s *status.Document) {
+func (p *Painter) receivers(s *status.Document) {
 	heads := []string{"RECEIVER", "STATE", "DUE", "HELD", "OLDEST", "DEAD", "LOST", "LAST DELIVERED"}
 	for i := range heads {
 		heads[i] = p.in(heads[i])
@@ -280,7 +282,7 @@ func (p *painter) receivers(s *status.Document) {
 }
 
 // cells are those of a receiver's row.
-func (p *painter) cells(s *status.Document, r *status.Receiver) []string {
+func (p *Painter) cells(s *status.Document, r *status.Receiver) []string {
 	oldest, last := "-", p.in("never")
 	if !r.Oldest.IsZero() && r.Untold > 0 {
 		oldest = ago(s.Now.Sub(r.Oldest))
@@ -345,15 +347,15 @@ func wrap(text string, n int) []string {
 func ago(d time.Duration) string { return status.Span(d) }
 
 // span is a duration before a word: Chinese ones follow a Latin letter after a space.
-func (p *painter) span(d time.Duration) string {
-	if p.language == status.Chinese {
+func (p *Painter) span(d time.Duration) string {
+	if p.Language == status.Chinese {
 		return ago(d) + " "
 	}
 	return ago(d)
 }
 
 // before says how long before now something was.
-func (p *painter) before(now, at time.Time) string {
+func (p *Painter) before(now, at time.Time) string {
 	return fmt.Sprintf(p.in("%s ago"), p.span(now.Sub(at)))
 }
 

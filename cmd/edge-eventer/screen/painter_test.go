@@ -1,4 +1,4 @@
-package operate
+package screen
 
 import (
 	"errors"
@@ -63,8 +63,8 @@ func TestStatusAnswersInItsFirstLines(t *testing.T) {
 			s.Receivers = append([]status.Receiver(nil), base.Receivers...)
 			c.stage(&s)
 			s.Judge()
-			var p painter
-			text := p.status(&s)
+			var p Painter
+			text := p.Status(&s)
 			lines := strings.Split(text, "\n")
 			if lines[0] != c.first || !strings.Contains(lines[1], c.then) {
 				t.Errorf("it begins with\n%s\n%s", lines[0], lines[1])
@@ -114,8 +114,8 @@ func TestStatusIsInTheConfiguredLanguage(t *testing.T) {
 	d := troubled()
 	d.Language = status.Chinese
 	d.Judge()
-	var p painter
-	text := p.status(d)
+	var p Painter
+	text := p.Status(d)
 	rest := text
 	for _, name := range []string{
 		"/var/lib/edge-eventer/spool.db", "the disk of the spool is full", "connection refused", "shop-1", "shop", "ops", "API", "spool", "edge-eventer", "retry", "--receiver",
@@ -138,7 +138,7 @@ func TestStatusIsInTheConfiguredLanguage(t *testing.T) {
 			}
 		}
 	}
-	if !strings.HasPrefix(p.absent(errors.New("x"), nil), "异常\n") {
+	if !strings.HasPrefix(p.Absent(errors.New("x"), nil), "异常\n") {
 		t.Error("an agent that does not answer is told in English")
 	}
 }
@@ -147,8 +147,8 @@ func TestStatusIsInTheConfiguredLanguage(t *testing.T) {
 func TestStatusSaysWhatToDo(t *testing.T) {
 	s := troubled()
 	s.Judge()
-	var p painter
-	text := strings.Join(strings.Fields(p.status(s)), " ")
+	var p Painter
+	text := strings.Join(strings.Fields(p.Status(s)), " ")
 	for _, want := range []string{
 		"> the API server keeps events for an hour by default", "> events wait in the API server, an hour by default, until /var/lib/edge-eventer/spool.db can be written",
 		"> 7 events wait on disk for ops; after the repair: edge-eventer spool retry --receiver ops",
@@ -156,10 +156,10 @@ func TestStatusSaysWhatToDo(t *testing.T) {
 		"5s ago ops 20 91 receiver refuses ×12 in 59m55s", "2h00m ago ops 1 1 delivered, digest",
 	} {
 		if !strings.Contains(text, want) {
-			t.Errorf("it does not say %q:\n%s", want, p.status(s))
+			t.Errorf("it does not say %q:\n%s", want, p.Status(s))
 		}
 	}
 	if strings.Count(text, "connection refused") != 1 {
-		t.Errorf("a failure is said twice:\n%s", p.status(s))
+		t.Errorf("a failure is said twice:\n%s", p.Status(s))
 	}
 }
