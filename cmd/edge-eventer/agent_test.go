@@ -500,6 +500,7 @@ func TestSecondSignalEndsTheAgentAtOnce(t *testing.T) {
 }
 
 func TestSecondAgentOnOneSpoolIsRefused(t *testing.T) {
+	t.Parallel()
 	a := newArchive(t)
 	config := writeConfig(t, filepath.Join(t.TempDir(), "missing"), a.URL, "")
 	first := startAgent(t, config)
@@ -538,6 +539,7 @@ func TestHangUpReloadsTheConfigurationAndABadOneIsRefused(t *testing.T) {
 }
 
 func TestHangUpAtAnyTimeOfALifeDoesNotEndTheAgent(t *testing.T) {
+	t.Parallel()
 	hung := make(chan struct{}, 8)
 	release := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {

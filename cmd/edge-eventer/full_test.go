@@ -19,6 +19,7 @@ import (
 
 // TestFullSpoolStaysWithinTheMemoryBudget starts the agent on a spool that evicts, all of which is looked at then and after a failed commit.
 func TestFullSpoolStaysWithinTheMemoryBudget(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	d := &desk{t: t, config: filepath.Join(dir, "config.yaml"), spool: filepath.Join(dir, "spool.db")}
 	address := freeAddress(t)

@@ -64,6 +64,7 @@ func (m *moody) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // TestHungAndEndlessReceiversAndHugeMessagesDoNotGrowMemory compares the peak before with the peak after: what grows once must not
 // grow with the number of attempts or the length of a message.
 func TestHungAndEndlessReceiversAndHugeMessagesDoNotGrowMemory(t *testing.T) {
+	t.Parallel()
 	cluster := clustertest.Shared(t)
 	m := newMoody(t)
 	dir := t.TempDir()

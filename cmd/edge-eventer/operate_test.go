@@ -310,6 +310,7 @@ func TestATimeBeyondYear9999IsRenderedByEveryReceiver(t *testing.T) {
 		more := map[string]string{
 			"telegram": "token: '1:a', chatId: '2'", "kafka": "brokers: ['127.0.0.1:1'], plaintext: true",
 			"influxdb": "url: 'http://127.0.0.1:1', api: '1', database: events",
+			"email":    "smarthost: '127.0.0.1:1', from: edge@example.com, to: [ops@example.com]", "mqtt": "url: 'mqtts://127.0.0.1:1'",
 		}[kind]
 		if more == "" {
 			more = "url: 'http://127.0.0.1:1/hook'"

@@ -45,6 +45,7 @@ func (m *configMap) swap(text string) {
 // TestConfigMapIsReloadedWhenTheKubeletSwapsIt renames a receiver whose queue is not empty, then brings a file with mistakes, then
 // the first one again, on the real process: by swaps that nobody signals, and by SIGHUP.
 func TestConfigMapIsReloadedWhenTheKubeletSwapsIt(t *testing.T) {
+	t.Parallel()
 	away := newArchive(t)
 	away.setDown(true)
 	d := newDesk(t, "{name: ops, type: webhook, url: '"+away.URL+"'}")

@@ -13,6 +13,7 @@ import (
 // TestNoTemplateHoldsCheckConfig: templates that would take hours or gigabytes are refused at once, with where they stand and which bound they
 // reach.
 func TestNoTemplateHoldsCheckConfig(t *testing.T) {
+	t.Parallel()
 	for body, want := range map[string]string{
 		"{{ range 1000000000 }}{{ end }}":                                              "receivers[0].body.text: template line 1: the templates take more than 100000 steps: is there a loop?",
 		"{{ $x := .Message }}{{ range 60 }}{{ $x = print $x $x }}{{ end }}":            "receivers[0].body.text: template line 1: the result is larger than 1 MiB",
@@ -34,6 +35,7 @@ func loopsFor(name string) string {
 }
 
 func TestNoTemplateHoldsRender(t *testing.T) {
+	t.Parallel()
 	d := newDesk(t, "{name: hook, type: webhook, url: 'http://127.0.0.1:1/', body: "+loopsFor("web-7d9f8c6b5d-x2x4z")+"}")
 	_, errOut := d.run(eventJSON, exitFailed, "render", "--config", d.config)
 	if !strings.Contains(errOut, "body.text: template line 1: the templates take more than 100000 steps") {
@@ -43,6 +45,7 @@ func TestNoTemplateHoldsRender(t *testing.T) {
 
 // TestNoTemplateHoldsTheAgent: the event for which a template loops becomes a dead letter, and the others are delivered.
 func TestNoTemplateHoldsTheAgent(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	delivered := map[string]bool{}
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

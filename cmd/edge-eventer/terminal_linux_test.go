@@ -116,6 +116,7 @@ var (
 // TestWatchRedrawsOnATerminal runs status --watch beside an agent on a real terminal, with and without colours and control
 // sequences, until ^C.
 func TestWatchRedrawsOnATerminal(t *testing.T) {
+	t.Parallel()
 	d := newDesk(t, stdoutReceiver)
 	d.put(3)
 	appendTo(t, d.config, "kubernetes: {kubeconfig: "+filepath.Join(t.TempDir(), "missing")+"}\n")
@@ -161,6 +162,7 @@ func TestWatchRedrawsOnATerminal(t *testing.T) {
 
 // TestWatchOutlivesTheAgent shows that status --watch says when the agent ends, and goes on.
 func TestWatchOutlivesTheAgent(t *testing.T) {
+	t.Parallel()
 	d := newDesk(t, stdoutReceiver)
 	d.put(1)
 	appendTo(t, d.config, "kubernetes: {kubeconfig: "+filepath.Join(t.TempDir(), "missing")+"}\n")

@@ -106,18 +106,28 @@ func follow(in io.Reader, out, ends io.Writer) error {
 }
 
 // account prints a line for each promise. A line of the list that is not indented is a promise; those below it are packages and the
-// names of their tests.
+// names of their tests, which may also stand in a package below.
 func account(list, ends string, out io.Writer) error {
-	passed, known := make(map[string]bool), make(map[string]bool)
+	// results says of each test and each package that has it whether it passed once.
+	results := make(map[string]map[string]bool)
 	for line := range strings.Lines(ends) {
 		words := strings.Fields(line)
 		if len(words) != 3 {
 			continue
 		}
-		// The module's path is no part of the list.
-		name := path.Base(words[0]) + "." + words[1]
-		known[name] = true
-		passed[name] = passed[name] || words[2] == "pass"
+		if results[words[1]] == nil {
+			results[words[1]] = make(map[string]bool)
+		}
+		results[words[1]][words[0]] = results[words[1]][words[0]] || words[2] == "pass"
+	}
+	find := func(listed, test string) (known, passed bool) {
+		for pkg, ok := range results[test] {
+			// The module's path is no part of the list.
+			if strings.Contains(pkg+"/", "/"+listed+"/") {
+				known, passed = true, passed || ok
+			}
+		}
+		return known, passed
 	}
 	var promise string
 	var ran, missing []string
@@ -142,10 +152,10 @@ func account(list, ends string, out io.Writer) error {
 			words := strings.Fields(text)
 			for _, test := range words[1:] {
 				name := path.Base(words[0]) + "." + test
-				switch {
-				case passed[name]:
+				switch known, passed := find(words[0], test); {
+				case passed:
 					ran = append(ran, name)
-				case known[name]:
+				case known:
 					missing = append(missing, name)
 				default:
 					missing = append(missing, name+", which is not there")
