@@ -13,8 +13,8 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
 )
 
-// DialFunc opens a connection, as net.Dialer.DialContext does.
-type DialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+// Func opens a connection, as net.Dialer.DialContext does.
+type Func = func(ctx context.Context, network, address string) (net.Conn, error)
 
 // attemptDelay is how long an address has to answer before the next is tried beside it (RFC 8305, section 5).
 const attemptDelay = 250 * time.Millisecond
@@ -24,11 +24,11 @@ type Dialer struct {
 	budget *budget.Budget
 	names  *names
 	// servers opens the connections to name servers.
-	servers DialFunc
+	servers Func
 }
 
 // New returns a Dialer that counts in b. The connections to name servers are opened by servers; nil is a net.Dialer.
-func New(b *budget.Budget, servers DialFunc) *Dialer {
+func New(b *budget.Budget, servers Func) *Dialer {
 	if servers == nil {
 		servers = (&net.Dialer{}).DialContext
 	}
@@ -38,7 +38,7 @@ func New(b *budget.Budget, servers DialFunc) *Dialer {
 // For returns a function that counts for receiver what goes over the connections of next. It looks names up itself.
 // The addresses of a host are tried by turns of their families, first the one that was connected last, then IPv4: each 250 ms after
 // the one before, or once that failed. A nil next is a net.Dialer without keep-alive probes.
-func (d *Dialer) For(receiver string, next DialFunc) DialFunc {
+func (d *Dialer) For(receiver string, next Func) Func {
 	if next == nil {
 		next = (&net.Dialer{KeepAlive: -1}).DialContext
 	}
@@ -70,7 +70,7 @@ func (d *Dialer) count(receiver string, c net.Conn) net.Conn {
 }
 
 // counted returns next with the bytes of its connections counted for receiver.
-func (d *Dialer) counted(receiver string, next DialFunc) DialFunc {
+func (d *Dialer) counted(receiver string, next Func) Func {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		c, err := next(ctx, network, address)
 		if err != nil {
@@ -127,7 +127,7 @@ type attempt struct {
 }
 
 // race returns the first connection that one of the addresses takes. It waits for none of the others.
-func race(ctx context.Context, next DialFunc, network string, addresses []netip.Addr, port string) (net.Conn, netip.Addr, error) {
+func race(ctx context.Context, next Func, network string, addresses []netip.Addr, port string) (net.Conn, netip.Addr, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan attempt, len(addresses))

@@ -53,7 +53,7 @@ func (c *tapped) Write(p []byte) (int, error) {
 }
 
 // start returns a Dialer that asks its name servers through servers, and the budget that it counts in.
-func start(servers DialFunc) (*budget.Budget, *Dialer) {
+func start(servers Func) (*budget.Budget, *Dialer) {
 	b := budget.New(budget.Options{})
 	return b, New(b, servers)
 }
@@ -71,7 +71,7 @@ func serve(t *testing.T) (*httptest.Server, *tap) {
 	return s, l
 }
 
-func post(t *testing.T, s *httptest.Server, dial DialFunc, url string) {
+func post(t *testing.T, s *httptest.Server, dial Func, url string) {
 	t.Helper()
 	transport := s.Client().Transport.(*http.Transport).Clone()
 	transport.DialContext = dial

@@ -126,7 +126,7 @@ func (n *names) expireAll() {
 
 // lookup returns the addresses of host: those that are kept while they are valid, else from name servers that dial connects to, else
 // the last good ones. An error wraps that of net.Resolver.
-func (n *names) lookup(ctx context.Context, host string, dial DialFunc) ([]netip.Addr, error) {
+func (n *names) lookup(ctx context.Context, host string, dial Func) ([]netip.Addr, error) {
 	now := time.Now()
 	known, way := n.get(host)
 	if now.Before(known.expires) {

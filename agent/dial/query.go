@@ -15,7 +15,7 @@ import (
 
 // query is one look-up.
 type query struct {
-	dial DialFunc
+	dial Func
 
 	// mu guards ttl, the shortest time to live so far; negative: none was told.
 	mu  sync.Mutex

@@ -30,7 +30,7 @@ type Server struct {
 // Start runs a Server until the test ends.
 func Start(t testing.TB, ttl uint32) *Server {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	conn, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
