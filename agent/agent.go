@@ -21,6 +21,7 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent/recent"
 	"github.com/edge-eventer/edge-eventer/agent/secret"
 	"github.com/edge-eventer/edge-eventer/agent/selfreport"
+	"github.com/edge-eventer/edge-eventer/agent/silence"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/spool"
@@ -70,6 +71,8 @@ type Agent struct {
 	syncs histogram.Histogram
 	// budget counts what goes over the link.
 	budget *budget.Budget
+	// silences are those of the spool, once it is open.
+	silences silence.Set
 	// dialer opens the connections of receivers, and has the budget count them.
 	dialer *dial.Dialer
 
@@ -118,7 +121,7 @@ func newAgent(c *config.Config, o Options, h hooks) (*Agent, error) {
 	a.budget = budget.New(budget.Options{Daily: c.Link.DailyBudget, Monthly: c.Link.MonthlyBudget, Location: c.Location()})
 	a.dialer = dial.New(a.budget, nil)
 	set, err := receivers.New(c, o.ConfigPath, receivers.Options{
-		Version: o.Version, Budget: a.budget, Dialer: a.dialer, Recent: &a.recent, Logger: o.Logger, Make: h.makeReceiver,
+		Version: o.Version, Budget: a.budget, Dialer: a.dialer, Recent: &a.recent, Silences: &a.silences, Logger: o.Logger, Make: h.makeReceiver,
 	})
 	if err != nil {
 		return nil, err
@@ -167,6 +170,7 @@ func (a *Agent) start(ctx context.Context, stack *lifecycle.Stack) error {
 	if err := a.loadHistory(s); err != nil {
 		return err
 	}
+	a.loadSilences(s)
 	if err := st.reporter.LoadBudget(a.budget); err != nil {
 		return err
 	}

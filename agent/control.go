@@ -32,5 +32,6 @@ func (a *Agent) queues() (*control.SpoolQueues, error) {
 		Dropped: func(receiver string, r control.Result) {
 			a.logger.Warn("records dropped by an operator", "receiver", receiver, "records", r.Records, "events", r.Events)
 		},
+		Silenced: func() { a.silenced(st.spool) },
 	}, nil
 }

@@ -67,6 +67,7 @@ func (a *Agent) gather() (status.Document, error) {
 	d.Spool.File, d.Spool.Used = st.spool.Size()
 	d.Spool.Compactions = st.spool.Compactions()
 	d.Spool.Syncs = a.syncs.Syncs()
+	d.Silences = a.silenceStatus(d.Now)
 	err := st.spool.View(func(tx *spool.Tx) error {
 		d.Spool.Ledger, d.Spool.Gaps = tx.LedgerLen(), ledger.Gaps(tx)
 		d.Receivers = receiverStatus(tx, a.receivers.Deliveries(), st.intake, d.Now)
@@ -90,6 +91,9 @@ func receiverStatus(tx *spool.Tx, deliveries []*deliver.Delivery, in *intake.Int
 		configured[d.Name()] = true
 		r := status.Receiver{Name: d.Name(), Type: d.Type(), Sending: d.Status(), Queue: queueStatus(q), Matches: in.MatchesHit(d.Name())}
 		splitDue(&r.Queue, q, now)
+		for _, m := range r.Muted {
+			r.Held = min(r.Held+m.Events, r.Untold)
+		}
 		receivers = append(receivers, r)
 	}
 	for _, name := range tx.Receivers() {

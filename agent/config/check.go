@@ -74,6 +74,7 @@ func (d *decoder) check(c *Config) {
 		d.between("heartbeat", c.Heartbeat, time.Minute, 30*day, ", or 0 for none")
 	}
 	d.checkServer(&c.Server)
+	d.checkIntervals(c)
 	d.checkReceivers(c)
 }
 
@@ -258,6 +259,7 @@ func (d *decoder) checkReceivers(c *Config) {
 		if r.Rate.PerMinute < 0 || r.Rate.PerMinute > maxPerMinute {
 			d.add(path+".rate.perMinute", "must be 1 to %d, or 0 for the platform's documented limit", maxPerMinute)
 		}
+		d.checkMuting(path, r, c)
 		d.checkSettings(path, r, c)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/filter"
+	"github.com/edge-eventer/edge-eventer/agent/timeinterval"
 	"github.com/edge-eventer/edge-eventer/notify"
 )
 
@@ -23,15 +24,18 @@ type Config struct {
 	// Notify holds what every receiver has that does not say otherwise.
 	Notify Delivery `yaml:"notify"`
 	Link   Link     `yaml:"link"`
-	Report Report   `yaml:"report"`
+	// TimeIntervals have the names by which receivers are muted, at most 32.
+	TimeIntervals []TimeInterval `yaml:"timeIntervals"`
+	Report        Report         `yaml:"report"`
 	// Heartbeat is after how long a silence a sign of life is sent. Default: 0, never.
 	Heartbeat time.Duration `yaml:"heartbeat"`
 	Server    Server        `yaml:"server"`
 	// Receivers are at least 1 and at most 32.
 	Receivers []Receiver `yaml:"receivers"`
 
-	location *time.Location
-	critical []*filter.Pattern
+	location  *time.Location
+	critical  []*filter.Pattern
+	intervals map[string]*timeinterval.Interval
 }
 
 // Kubernetes says where the events come from.
@@ -98,6 +102,14 @@ type Link struct {
 	KeyExchange string `yaml:"keyExchange"`
 }
 
+// TimeInterval is a name for times, as Alertmanager's configuration has it.
+type TimeInterval struct {
+	// Name is unique.
+	Name string `yaml:"name"`
+	// Specs are Alertmanager's time_intervals, of which any must hold.
+	Specs []timeinterval.Spec `yaml:"time_intervals"`
+}
+
 // Report is the daily statistics.
 type Report struct {
 	// At is the time of day in the configured zone, HH:MM. Default: none.
@@ -135,6 +147,13 @@ type Receiver struct {
 	TLS  TLS    `yaml:"tls"`
 	// Proxy is the URL of an HTTP proxy. Default: the environment.
 	Proxy string `yaml:"proxy"`
+
+	// MuteTimeIntervals are names of time intervals in any of which nothing is sent, and ActiveTimeIntervals of those outside of all of
+	// which nothing is. What came meanwhile is sent afterwards. Empty: always active.
+	MuteTimeIntervals   []string `yaml:"muteTimeIntervals"`
+	ActiveTimeIntervals []string `yaml:"activeTimeIntervals"`
+	// MuteCritical says that critical incidents wait too. Default: false, they are sent at once.
+	MuteCritical bool `yaml:"muteCritical"`
 
 	// Delivery is that of the notify section where the receiver does not say otherwise.
 	Delivery `yaml:",inline"`
@@ -210,6 +229,9 @@ func (c *Config) Location() *time.Location {
 	}
 	return c.location
 }
+
+// Interval returns the time interval of that name; nil where the file has none.
+func (c *Config) Interval(name string) *timeinterval.Interval { return c.intervals[name] }
 
 // defaultFold is how a type of receiver folds unless told otherwise: people want incidents, archives want every event.
 func defaultFold(kind string) string {

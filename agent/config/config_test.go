@@ -19,6 +19,7 @@ import (
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/filter"
+	"github.com/edge-eventer/edge-eventer/agent/timeinterval"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/feishu"
 	"github.com/edge-eventer/edge-eventer/notify/stdout"
@@ -333,6 +334,14 @@ func TestEveryValueArrives(t *testing.T) {
 	want.Notify.GroupInterval, want.Notify.Timeout = 90*time.Second, 10*time.Second
 	want.Spool.MaxBytes = 3 << 19
 	want.Link = config.Link{DailyBudget: 1_000_000, MonthlyBudget: 20 << 20, KeyExchange: "hybrid"}
+	want.TimeIntervals = []config.TimeInterval{
+		{Name: "night", Specs: []timeinterval.Spec{{
+			Times: []timeinterval.TimeRange{{Start: "22:00", End: "24:00"}, {Start: "00:00", End: "06:00"}}, Location: "Europe/Berlin",
+		}}},
+		{Name: "the first days", Specs: []timeinterval.Spec{{
+			DaysOfMonth: []string{"1:3", "-1"}, Months: []string{"1", "may:august"}, Years: []string{"2026"}, Weekdays: []string{"monday:friday"},
+		}}},
+	}
 	want.Report.At = "08:00"
 	want.Heartbeat = 24 * time.Hour
 	want.Server.Listen = ":8080"
@@ -343,6 +352,7 @@ func TestEveryValueArrives(t *testing.T) {
 		URL:    notify.SecretValue("https://open.feishu.cn/open-apis/bot/v2/hook/" + secret),
 		Secret: notify.SecretFile("/etc/edge-eventer/feishu-secret"), Mention: []string{"all"},
 	}
+	ops.MuteTimeIntervals, ops.ActiveTimeIntervals, ops.MuteCritical = []string{"night"}, []string{"night", "the first days"}, true
 	ops.Match = []filter.Match{{Namespace: "shop|bar"}, {Kind: "Node"}}
 	ops.Rate.PerMinute = 60
 	ops.GroupWait, ops.RepeatInterval = 0, 24*time.Hour
@@ -383,6 +393,9 @@ func TestEveryValueArrives(t *testing.T) {
 	want.Receivers = []config.Receiver{ops, archive, lark, terminal}
 	if diff := cmp.Diff(want, c, ignoreCompiled, compareSecrets); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if night := c.Interval("night"); night == nil || !night.Contains(time.Date(2026, 1, 10, 21, 30, 0, 0, time.UTC)) {
+		t.Error("half past ten at night in Berlin is not in the night")
 	}
 	if got := c.Location().String(); got != "Asia/Shanghai" {
 		t.Errorf("location is %s", got)

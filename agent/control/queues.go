@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/event"
+	"github.com/edge-eventer/edge-eventer/agent/silence"
 	"github.com/edge-eventer/edge-eventer/notify/record"
 )
 
@@ -107,4 +108,7 @@ type Queues interface {
 	Entries(ctx context.Context, q Query) (Page, error)
 	Retry(ctx context.Context, s Selection) (Result, error)
 	Drop(ctx context.Context, s Selection) (Result, error)
+	Silences(ctx context.Context, _ struct{}) ([]*silence.Silence, error)
+	AddSilence(ctx context.Context, s silence.Silence) (silence.Silence, error)
+	ExpireSilences(ctx context.Context, ids IDs) ([]*silence.Silence, error)
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/server"
+	"github.com/edge-eventer/edge-eventer/agent/silence"
 	"github.com/edge-eventer/edge-eventer/agent/status"
 )
 
@@ -89,6 +90,9 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("POST /entries", handle(s, Queues.Entries))
 	mux.HandleFunc("POST /retry", handle(s, Queues.Retry))
 	mux.HandleFunc("POST /drop", handle(s, Queues.Drop))
+	mux.HandleFunc("POST /silences", handle(s, Queues.Silences))
+	mux.HandleFunc("POST /silences/add", handle(s, Queues.AddSilence))
+	mux.HandleFunc("POST /silences/expire", handle(s, Queues.ExpireSilences))
 	return mux
 }
 
@@ -119,7 +123,10 @@ type failure struct {
 
 // kinds are the errors that keep their identity over the socket.
 func kinds() map[string]error {
-	return map[string]error{"no-entry": ErrNoEntry, "ambiguous": ErrAmbiguous, "no-queue": ErrNoQueue}
+	return map[string]error{
+		"no-entry": ErrNoEntry, "ambiguous": ErrAmbiguous, "no-queue": ErrNoQueue,
+		"no-silence": silence.ErrNotFound, "ambiguous-silence": silence.ErrAmbiguous, "full": silence.ErrFull,
+	}
 }
 
 func reply(w http.ResponseWriter, v any, err error) {

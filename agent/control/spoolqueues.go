@@ -30,6 +30,8 @@ type SpoolQueues struct {
 	Again func(receiver string)
 	// Dropped is called after something was dropped. Nil: nobody is told.
 	Dropped func(receiver string, r Result)
+	// Silenced is called after the silences changed. Nil: nobody is told.
+	Silenced func()
 }
 
 // Entries returns a page of entries.

@@ -25,6 +25,7 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent/inbox"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/agent/link"
+	"github.com/edge-eventer/edge-eventer/agent/mute"
 	"github.com/edge-eventer/edge-eventer/agent/retry"
 	"github.com/edge-eventer/edge-eventer/agent/status"
 	"github.com/edge-eventer/edge-eventer/notify"
@@ -61,6 +62,8 @@ type Options struct {
 	SendResolved bool
 	// LastDelivered is when the receiver last confirmed a message in an earlier life of the agent; zero: that is not known.
 	LastDelivered time.Time
+	// Muter says what is held back; nil: nothing is.
+	Muter *mute.Muter
 	// Link is the way out; nil: it is not looked at. Budget says how much may be sent; nil: everything.
 	Link   gate.WayOut
 	Budget *budget.Budget
@@ -85,6 +88,8 @@ type Delivery struct {
 
 	// wake interrupts the wait for the next due time, again that for the next attempt of a receiver that is failing.
 	wake, again chan struct{}
+	// ended has the silences that are over and of which it was told what they held.
+	ended map[string]bool
 	// asked says that an operator wants everything tried at once.
 	asked atomic.Bool
 
@@ -127,7 +132,7 @@ func New(o Options) *Delivery {
 	d := &Delivery{options: o, wake: make(chan struct{}, 1), again: make(chan struct{}, 1)}
 	d.inbox = &inbox.Inbox{
 		Spool: o.Spool, Receiver: o.Name, Policy: o.Policy, Limits: o.Receiver.Limits(), Severity: o.Severity, Group: d.groupOf,
-		SendResolved: o.SendResolved,
+		SendResolved: o.SendResolved, Muter: o.Muter,
 		Rebased: func(incidents int) {
 			o.Logger.Warn("the clock was put back, or pauses were made shorter: due times are corrected", "incidents", incidents)
 		},
@@ -181,6 +186,7 @@ func (d *Delivery) Run(ctx context.Context) error {
 		if d.asked.Swap(false) {
 			d.doubt.asides.RetryAll(time.Now())
 		}
+		d.endSilences(time.Now())
 		b, err := d.peek(time.Now())
 		pause, idle := time.Until(b.Next), err == nil && len(b.Entries) == 0 && !b.wantsDigest
 		switch {
@@ -191,6 +197,7 @@ func (d *Delivery) Run(ctx context.Context) error {
 			pause = d.retries.pause.NextBackOff()
 		case idle:
 			// By the monotonic clock: a due time from disk would be long past once the wall clock was put ahead.
+			d.showMuted(b.Muted)
 			d.rest(time.Now().Add(pause))
 		case d.mayLeave(ctx):
 			pause = d.attempt(ctx, sendCtx, &b)

@@ -69,12 +69,12 @@ type Backlog struct {
 	Age   time.Duration
 }
 
-// Exceeds reports whether so much is due, or so late, that it is to be summed up. Keys that holds names do not count.
+// Exceeds reports whether so much is due, or so late, that it is to be summed up. What is held back, and keys that holds names, do not count.
 func (r *Reading) Exceeds(backlog Backlog, holds func(key []byte) bool) bool {
 	n := 0
 	var oldest time.Time
 	for record := range r.queue.Due(r.now) {
-		if record.Untold == 0 || holds(record.Key) {
+		if record.Untold == 0 || holds(record.Key) || r.muted(&record) {
 			continue
 		}
 		if n == 0 {
@@ -88,7 +88,7 @@ func (r *Reading) Exceeds(backlog Backlog, holds func(key []byte) bool) bool {
 	return false
 }
 
-// Digest sums up all that is due and that holds does not name.
+// Digest sums up all that is due, that nothing holds back and that holds does not name.
 func (r *Reading) Digest(holds func(key []byte) bool) (*Digest, error) {
 	g := &Digest{Before: r.queue.TotalLosses()}
 	var rows rowHeap
@@ -100,12 +100,16 @@ func (r *Reading) Digest(holds func(key []byte) bool) (*Digest, error) {
 		if err != nil {
 			return nil, err
 		}
+		e := Entry{bytes.Clone(record.Key), in, r.inbox.severityOf(in)}
+		if _, muted := r.verdict.Hold(e.subject()); muted {
+			continue
+		}
 		g.incidents++
 		g.events += uint64(in.Untold())
 		if g.since.IsZero() || in.First.Before(g.since) {
 			g.since = in.First
 		}
-		heap.Push(&rows, Entry{bytes.Clone(record.Key), in, r.inbox.severityOf(in)})
+		heap.Push(&rows, e)
 		if len(rows) > MaxDigestRows {
 			out := heap.Pop(&rows).(Entry)
 			g.rest = append(g.rest, markOf(&out))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/incident"
+	"github.com/edge-eventer/edge-eventer/agent/mute"
 	"github.com/edge-eventer/edge-eventer/notify"
 )
 
@@ -40,6 +41,8 @@ type Batch struct {
 	Resolved []*incident.Incident
 	// Next is when something will be due that is not in the batch, IdleWait ahead at most.
 	Next time.Time
+	// Muted is what is due and held back, by reason; all of it where the batch has no entries.
+	Muted map[mute.Reason]Muted
 }
 
 // Due reads from the queue in the order of due times. Incidents that were never told and are due within groupWait go along: companions
@@ -72,6 +75,9 @@ func (r *Reading) Due(s Selection) (Batch, error) {
 		if in.Untold() == 0 || record.Due.After(now) && !in.ToldAt.IsZero() || !s.wants(r.inbox, &e) {
 			continue
 		}
+		if batch.mutes(r.verdict, &e) {
+			continue
+		}
 		if !bounds.admit(&batch, len(record.Body)) {
 			break
 		}
@@ -79,6 +85,7 @@ func (r *Reading) Due(s Selection) (Batch, error) {
 		e.Key = bytes.Clone(e.Key)
 		batch.Entries = append(batch.Entries, e)
 	}
+	batch.untilVerdict(r.verdict)
 	r.inbox.Sort(batch.Entries)
 	return batch, nil
 }

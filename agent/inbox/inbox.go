@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/incident"
+	"github.com/edge-eventer/edge-eventer/agent/mute"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
@@ -29,6 +30,8 @@ type Inbox struct {
 	Group func(*incident.Incident) string
 	// SendResolved says that incidents that are over are named in the next message.
 	SendResolved bool
+	// Muter says what is held back now; nil: nothing is.
+	Muter *mute.Muter
 	// Rebased is told how many due times were corrected after the clock was set back; nil: nobody is.
 	Rebased func(incidents int)
 
@@ -49,6 +52,8 @@ type Reading struct {
 	inbox *Inbox
 	queue *spool.Queue
 	now   time.Time
+	// verdict is what the muter says at now.
+	verdict *mute.Verdict
 }
 
 // Read calls f with the queue as it stands, after it has corrected what a clock that was set back left behind. It reports true where
@@ -65,7 +70,7 @@ func (b *Inbox) Read(now time.Time, f func(*Reading) error) (anew bool, err erro
 		q := tx.Queue(b.Receiver)
 		last, ok := q.LastDue()
 		anew = ok && last.After(now.Add(b.Policy.Longest()+time.Minute))
-		return f(&Reading{inbox: b, queue: q, now: now})
+		return f(&Reading{inbox: b, queue: q, now: now, verdict: b.Muter.At(now)})
 	})
 	if err != nil {
 		return false, fmt.Errorf("read queue: %w", err)
@@ -84,7 +89,7 @@ func (r *Reading) Losses() (untold, total []spool.Loss) {
 	return r.queue.UntoldLosses(), r.queue.TotalLosses()
 }
 
-// Entry returns an incident by its key, if it is still to be told.
+// Entry returns an incident by its key, if it is still to be told and nothing holds it back.
 func (r *Reading) Entry(key []byte, criticalOnly bool) (Entry, bool, error) {
 	record, ok := r.queue.Get(key)
 	if !ok {
@@ -95,7 +100,8 @@ func (r *Reading) Entry(key []byte, criticalOnly bool) (Entry, bool, error) {
 		return Entry{}, false, fmt.Errorf("decode record %x: %w", key, err)
 	}
 	e := Entry{bytes.Clone(key), in, r.inbox.severityOf(in)}
-	return e, in.Untold() > 0 && passes(criticalOnly, &e), nil
+	_, muted := r.verdict.Hold(e.subject())
+	return e, in.Untold() > 0 && passes(criticalOnly, &e) && !muted, nil
 }
 
 func (b *Inbox) severityOf(in *incident.Incident) notify.Severity { return b.Severity(in.Event.Reason) }

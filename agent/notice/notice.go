@@ -1,5 +1,5 @@
 // Package notice has the words of what the agent reports of itself at times of its own: the budget, the daily statistics, the
-// heartbeat. They are no trouble that lasts: each is a message of its own, that no other holds back.
+// heartbeat, the end of a silence. They are no trouble that lasts: each is a message of its own, that no other holds back.
 package notice
 
 import (
@@ -14,11 +14,12 @@ const (
 	Budget    = "LinkBudget"
 	Report    = "DailyStatistics"
 	Heartbeat = "Heartbeat"
+	Silence   = "SilenceEnded"
 )
 
 // Is reports whether an incident of the agent's own with this reason is a notice.
 func Is(reason string) bool {
-	return reason == Budget || reason == Report || reason == Heartbeat
+	return reason == Budget || reason == Report || reason == Heartbeat || reason == Silence
 }
 
 // HeartbeatText is what a heartbeat says to which there was nothing to tell.

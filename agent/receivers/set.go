@@ -15,6 +15,7 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent/dial"
 	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
 	"github.com/edge-eventer/edge-eventer/agent/recent"
+	"github.com/edge-eventer/edge-eventer/agent/silence"
 	"github.com/edge-eventer/edge-eventer/agent/status"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/spool"
@@ -28,7 +29,9 @@ type Options struct {
 	Dialer  *dial.Dialer
 	// Recent remembers what became of each attempt.
 	Recent *recent.Deliveries
-	Logger *slog.Logger
+	// Silences hold incidents back from receivers that are for people.
+	Silences *silence.Set
+	Logger   *slog.Logger
 	// Make makes a receiver. Default: as the configuration says. Tests that have no network give another one.
 	Make func(*config.Receiver, notify.Common) (notify.Receiver, error)
 }

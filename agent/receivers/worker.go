@@ -30,10 +30,11 @@ type worker struct {
 type common struct {
 	cluster, timezone, language, keyExchange string
 	critical                                 []string
+	intervals                                []config.TimeInterval
 }
 
 func commonOf(c *config.Config) common {
-	return common{c.Cluster, c.Timezone, c.Language, c.Link.KeyExchange, c.Severity.Critical}
+	return common{c.Cluster, c.Timezone, c.Language, c.Link.KeyExchange, c.Severity.Critical, c.TimeIntervals}
 }
 
 // start runs the delivery until stop is called.
@@ -84,6 +85,7 @@ func (s *Set) deliveryOptions(c *config.Config, r *config.Receiver, receiver not
 		Timeout:  r.Timeout, MaxBackoff: r.MaxBackoff,
 		Backlog:      inbox.Backlog{After: r.DigestAfter, Age: r.DigestAge},
 		SendResolved: r.SendResolved,
+		Muter:        s.muterOf(c, r),
 		Noted:        s.options.Recent.Add,
 		Logger:       s.options.Logger.With("receiver", r.Name, "type", r.Type),
 	}

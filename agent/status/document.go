@@ -16,6 +16,8 @@ type Document struct {
 	Spool  Spool   `json:"spool"`
 	// Receivers are those of the configuration, in its order, and then, with an empty Type, the queues on disk that have none.
 	Receivers []Receiver `json:"receivers"`
+	// Silences are those that are active or pending, those that end first in front.
+	Silences []Silence `json:"silences,omitempty"`
 	// Deliveries are the last attempts, at most 20, the newest first. Failures of one receiver in a row are one entry.
 	Deliveries []Delivery    `json:"deliveries"`
 	Budget     *Budget       `json:"budget,omitempty"`
@@ -205,6 +207,8 @@ type Sending struct {
 	AsideCount int     `json:"asideCount,omitempty"`
 	// MuteOnLosses says that the last message had losses to tell and no place for them: a body whose templates leave out the message.
 	MuteOnLosses bool `json:"muteOnLosses,omitempty"`
+	// Muted is what is due and held back by a time interval or a silence, as of the last look at the queue.
+	Muted []Muted `json:"muted,omitempty"`
 	// Attempts counts by outcome: ok, retry, bad_payload, bad_target.
 	Attempts map[string]uint64 `json:"attempts,omitempty"`
 	// Delivered counts the observations that the receiver confirmed since the agent started.
@@ -217,7 +221,8 @@ type Queue struct {
 	Records int `json:"records"`
 	// Untold counts observations that the receiver has not confirmed.
 	Untold uint64 `json:"untold"`
-	// Held are those of Untold that are held back on purpose until NextDue or later: repeats, and what waits for its group. The others are due.
+	// Held are those of Untold that are held back on purpose: until NextDue or later repeats and what waits for its group, and what is muted.
+	// The others are due.
 	Held    uint64    `json:"held,omitempty"`
 	NextDue time.Time `json:"nextDue,omitzero"`
 	// Bytes is the size of the records.
@@ -233,6 +238,29 @@ type Queue struct {
 
 // Due returns how many observations wait that are not held back on purpose.
 func (q *Queue) Due() uint64 { return q.Untold - min(q.Held, q.Untold) }
+
+// Muted is what one reason holds back.
+type Muted struct {
+	// Reason is time interval or silence; Name is that of the interval, or the ID of the silence.
+	Reason    string `json:"reason"`
+	Name      string `json:"name,omitempty"`
+	Incidents int    `json:"incidents"`
+	Events    uint64 `json:"events"`
+}
+
+// Silence is a silence that is active or pending.
+type Silence struct {
+	ID string `json:"id"`
+	// State is pending or active.
+	State    string    `json:"state"`
+	Matchers string    `json:"matchers"`
+	StartsAt time.Time `json:"startsAt"`
+	EndsAt   time.Time `json:"endsAt"`
+	// CreatedBy and Comment are those of who added it. Critical says that it holds critical incidents too.
+	CreatedBy string `json:"createdBy,omitempty"`
+	Comment   string `json:"comment,omitempty"`
+	Critical  bool   `json:"critical,omitempty"`
+}
 
 // Aside is a message, or all that go to one topic, that a receiver does not take while it takes others.
 type Aside struct {

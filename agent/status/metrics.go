@@ -105,6 +105,7 @@ func (d *Document) WriteMetrics(w io.Writer) error {
 	each(&x, d.receiverMetrics(), d.Receivers, "receiver", func(r *Receiver) string { return r.Name })
 	d.writeMatches(&x)
 	d.writeAttempts(&x)
+	d.writeMuted(&x)
 	d.writeLosses(&x)
 	d.writeLink(&x)
 	d.writeBudget(&x)
@@ -215,6 +216,28 @@ func (d *Document) writeAttempts(x *exposition) {
 			x.sample("edge_eventer_attempts_total", float64(d.Receivers[i].Attempts[outcome]), "receiver", d.Receivers[i].Name, "outcome", outcome)
 		}
 	}
+}
+
+// writeMuted writes what is held back on purpose, by what.
+func (d *Document) writeMuted(x *exposition) {
+	x.family("edge_eventer_muted_events", gauge, "Observations that are due and held back by a time interval or a silence.")
+	for i := range d.Receivers {
+		r := &d.Receivers[i]
+		byReason := map[string]uint64{"silence": 0, "time interval": 0}
+		for _, m := range r.Muted {
+			byReason[m.Reason] += m.Events
+		}
+		for _, reason := range slices.Sorted(maps.Keys(byReason)) {
+			x.sample("edge_eventer_muted_events", float64(byReason[reason]), "receiver", r.Name, "reason", reason)
+		}
+	}
+	active := 0
+	for _, s := range d.Silences {
+		if s.State == "active" {
+			active++
+		}
+	}
+	x.one("edge_eventer_silences", gauge, "Silences that are active.", float64(active))
 }
 
 func (d *Document) writeLosses(x *exposition) {

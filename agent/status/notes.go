@@ -67,6 +67,9 @@ func (r *Receiver) notes() (notes []sentence) {
 	if more := r.AsideCount - maxAsideNotes; more > 0 {
 		notes = append(notes, say("receiver %s does not take %d more messages while it takes others", "接收方 %s 另有 %d 条消息不接收，但接收其他消息", r.Name, more))
 	}
+	for _, m := range r.Muted {
+		notes = append(notes, m.note(r.Name))
+	}
 	if r.MuteOnLosses {
 		notes = append(notes, say(
 			"receiver %s cannot be told what was lost: no template of its body uses .Message; the losses stay untold",
@@ -74,6 +77,21 @@ func (r *Receiver) notes() (notes []sentence) {
 		))
 	}
 	return notes
+}
+
+// note says what holds how much back from a receiver.
+func (m *Muted) note(receiver string) sentence {
+	by := say("the silence %s", "静默 %s", m.Name[:min(len(m.Name), 8)])
+	switch {
+	case m.Reason == "time interval" && m.Name == "":
+		by = sentence{"its activeTimeIntervals", "其 activeTimeIntervals"}
+	case m.Reason == "time interval":
+		by = say("the time interval %s", "时段 %s", m.Name)
+	}
+	return sentence{
+		fmt.Sprintf("%s holds %d incidents with %d events back from receiver %s, which are told afterwards", by.en, m.Incidents, m.Events, receiver),
+		fmt.Sprintf("%s暂时压住了发往接收方 %s 的 %d 个故障、%d 个事件，之后再通知", by.zh, receiver, m.Incidents, m.Events),
+	}
 }
 
 // note says what a receiver does not take while it takes others, since when, and what it answers.

@@ -46,7 +46,7 @@ Without a command it is the agent: see edge-eventer run --help.`,
 	}
 	root.AddCommand(
 		serve.Command(proc), configure.CheckConfig(proc), configure.SendTest(proc), configure.Render(proc), operate.Status(proc),
-		operate.Spool(proc), configure.Init(proc), versionCommand(proc),
+		operate.Spool(proc), operate.Silence(proc), configure.Init(proc), versionCommand(proc),
 	)
 	return root
 }

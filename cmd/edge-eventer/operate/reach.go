@@ -10,6 +10,7 @@ import (
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/control"
+	"github.com/edge-eventer/edge-eventer/agent/silence"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
@@ -45,6 +46,21 @@ func (r *reach) Retry(ctx context.Context, s control.Selection) (control.Result,
 // Drop removes entries for good.
 func (r *reach) Drop(ctx context.Context, s control.Selection) (control.Result, error) {
 	return reached(ctx, r, r.open, control.Queues.Drop, s)
+}
+
+// Silences returns the silences that are kept.
+func (r *reach) Silences(ctx context.Context, none struct{}) ([]*silence.Silence, error) {
+	return reached(ctx, r, r.look, control.Queues.Silences, none)
+}
+
+// AddSilence stores a silence.
+func (r *reach) AddSilence(ctx context.Context, s silence.Silence) (silence.Silence, error) {
+	return reached(ctx, r, r.open, control.Queues.AddSilence, s)
+}
+
+// ExpireSilences ends silences now.
+func (r *reach) ExpireSilences(ctx context.Context, ids control.IDs) ([]*silence.Silence, error) {
+	return reached(ctx, r, r.open, control.Queues.ExpireSilences, ids)
 }
 
 // reached asks the agent, and does it on the file when there is none, which open opens.
