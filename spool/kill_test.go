@@ -51,6 +51,11 @@ func appendUntilKilled(path string, n int) error {
 				if err := errors.Join(q.Put(r), tx.Take(eventID(last), Taken{Version: uint64(last), Count: 1})); err != nil {
 					return err
 				}
+				for i := range 3 {
+					if err := tx.Take(scatteredID(3*last+i), Taken{Version: uint64(last), Count: 1}); err != nil {
+						return err
+					}
+				}
 			}
 			if oldest, ok := q.Oldest(); ok && q.Len() > 50 {
 				for range 3 {

@@ -160,12 +160,27 @@ func (m *model) step(r *rand.Rand, tx *Tx, now time.Time) error {
 		clear(mq.untold)
 		return q.LossesTold(told)
 	case 15:
+		if r.IntN(4) == 0 {
+			// A page of a list.
+			for range 40 {
+				id := scatteredID(r.IntN(3000))
+				taken := Taken{Version: r.Uint64(), Count: r.Uint32()}
+				m.ledger[id.Key()], m.space[id.Key()] = taken, id.Scope
+				if err := tx.Take(id, taken); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
 		id := eventID(r.IntN(200))
 		taken := Taken{Version: r.Uint64(), Count: r.Uint32()}
 		m.ledger[id.Key()], m.space[id.Key()] = taken, id.Scope
 		return tx.Take(id, taken)
 	case 16:
 		id := eventID(r.IntN(200))
+		if r.IntN(2) == 0 {
+			id = scatteredID(r.IntN(3000))
+		}
 		delete(m.ledger, id.Key())
 		return tx.Forget(id)
 	case 17:
@@ -271,6 +286,14 @@ func compare(m *model, tx *Tx) error {
 		want, known := m.ledger[eventID(i).Key()]
 		got, ok := tx.Taken(eventID(i))
 		same("ledger", []any{want, known}, []any{got, ok})
+	}
+	for i := range 300 {
+		id := scatteredID(i * 10)
+		want, known := m.ledger[id.Key()]
+		got, ok := tx.Taken(id)
+		if got != want || known != ok {
+			same("ledger", []any{want, known}, []any{got, ok})
+		}
 	}
 	for i := range 3 {
 		namespace := fmt.Sprintf("ns%d", i)

@@ -35,6 +35,16 @@ func TestPowerCutLosesNoCommittedRecord(t *testing.T) {
 						return err
 					}
 				}
+				for i := range 10 {
+					if err := tx.Take(scatteredID(10*next+i), Taken{Version: uint64(next), Count: 1}); err != nil {
+						return err
+					}
+				}
+				if r.IntN(30) == 0 {
+					if _, err := tx.Sweep("", func(EventKey) bool { return r.IntN(8) > 0 }); err != nil {
+						return err
+					}
+				}
 				if oldest, ok := q.Oldest(); ok && q.Len() > 40 {
 					if err := q.Delete(oldest.Key); err != nil {
 						return err

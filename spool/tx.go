@@ -41,6 +41,9 @@ func (tx *Tx) run(fn func(*Tx) error) error {
 		return err
 	}
 	err := fn(tx)
+	if err == nil && tx.txn.Writable {
+		err = tx.Flush()
+	}
 	if tx.txn.Err != nil {
 		return tx.txn.Err
 	}

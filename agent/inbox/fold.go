@@ -44,7 +44,11 @@ func FoldOwn(q *spool.Queue, policy incident.Policy, o *incident.Observation) er
 func Pending(q *spool.Queue, policy incident.Policy, o *incident.Observation) (spool.Record, *incident.Incident, error) {
 	e := &o.Event
 	key := incident.Key(e.InvolvedObject.Namespace, e.InvolvedObject.Kind, o.Workload, e.Reason)
-	if policy.PerEvent {
+	switch {
+	case policy.PerEvent && o.RecordKey != nil:
+		key = o.RecordKey
+	case policy.PerEvent:
+		// The ledger does not know what the agent reports of itself.
 		eventKey := spool.EventID{UID: e.UID, Created: e.CreationTimestamp, Scope: e.Namespace}.Key()
 		key = eventKey[:]
 	}

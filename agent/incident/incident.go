@@ -71,6 +71,8 @@ type Observation struct {
 	List uint64
 	// Own marks an event of the agent itself.
 	Own bool
+	// RecordKey identifies the event within the queue of a receiver that gets each; nil where the ledger does not know it.
+	RecordKey []byte
 }
 
 // Key identifies the incident of an event within a queue: 16 bytes over namespace, kind, workload and reason.

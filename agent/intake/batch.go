@@ -7,6 +7,7 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/inbox"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
+	"github.com/edge-eventer/edge-eventer/agent/ledger"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
@@ -123,6 +124,7 @@ func (in *Intake) commitBy(c *watch.Change) (by time.Time, news bool) {
 	}
 	o := observe(&c.Event, 1, c.At)
 	err := in.options.Spool.View(func(tx *spool.Tx) error {
+		o.RecordKey = ledger.RecordKey(tx, &c.Event)
 		for i := range in.rules.Routes {
 			if r := &in.rules.Routes[i]; r.Match.WouldMatch(&c.Event) {
 				isNews, err := r.tell(tx.Queue(r.Receiver), o, &d)

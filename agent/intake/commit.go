@@ -189,7 +189,7 @@ func (t *transaction) take(e *event.Event, a ledger.Arrival, verdict ledger.Verd
 		t.tally.critical++
 	}
 	o := observe(e, isNew, a.At)
-	o.List = a.List
+	o.List, o.RecordKey = a.List, ledger.RecordKey(t.tx, e)
 	if err := t.count(o); err != nil {
 		return err
 	}

@@ -143,6 +143,13 @@ func idOf(m *event.ObjectMeta) spool.EventID {
 	return spool.EventID{UID: m.UID, Created: m.CreationTimestamp, Scope: m.Namespace}
 }
 
+// RecordKey returns the key of the event's record in the queue of a receiver that gets each event. The keys of what the ledger knows follow
+// the order of arrival, so that an acknowledgement changes few pages of the spool.
+func RecordKey(tx *spool.Tx, e *event.Event) []byte {
+	key := tx.RecordKey(idOf(&e.ObjectMeta))
+	return key[:]
+}
+
 func observedOf(e *event.Event) uint32 { return uint32(min(uint64(e.Observed()), 1<<32-1)) }
 
 // TakeUnreadable enters an event that could not be read. It reports true where that is a loss: once for each of its versions, however

@@ -16,6 +16,7 @@ type Entry struct {
 	Seq     uint64
 	Record  Record
 	Ledger  LedgerEntry
+	Run     Run
 }
 
 // Parse takes an entry of the bucket apart.
@@ -88,6 +89,11 @@ func Parse(key, value []byte) (e Entry, err error) {
 		} else {
 			_, err = DecodeDeadLetter(payload)
 		}
+	case KindRun:
+		if len(key) != 11 || !isRun(payload) {
+			return wrong()
+		}
+		e.Run = Run{Key: key, Value: value}
 	case KindLedger:
 		if len(key) != 1+len(EventKey{}) {
 			return wrong()

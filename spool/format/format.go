@@ -9,8 +9,12 @@ import (
 	"github.com/edge-eventer/edge-eventer/spool/boltfile"
 )
 
-// FormatVersion is what this package writes. DESIGN.md describes it.
-const FormatVersion = 1
+// FormatVersion is the highest version of a file that this package reads, and that of one with runs. A file without runs is one of version
+// LeastVersion, which older releases read. DESIGN.md describes them.
+const (
+	FormatVersion = 2
+	LeastVersion  = 1
+)
 
 // BucketName names the one bucket of the file. All entries lie in one tree, told apart by the first byte of their keys:
 // each bucket of its own would add at least one page to most commits.
@@ -31,7 +35,8 @@ const (
 	KindKey      byte = 0x20 // receiver, key -> seq
 	KindRecord   byte = 0x30 // receiver, seq -> record
 	KindDead     byte = 0x40 // receiver, seq -> dead letter
-	KindLedger   byte = 0x50 // creation time, UID -> Taken, scope
+	KindLedger   byte = 0x50 // creation time, UID -> Taken, scope, arrival
+	KindRun      byte = 0x51 // revision, part -> ledger entries, each with its key
 )
 
 // Limits of names and values in bytes.
@@ -386,13 +391,17 @@ type LedgerEntry struct {
 	Taken
 
 	Scope uint32
+	// Arrival grows with each event that is taken for the first time, until it begins anew. An event that an older release took has none,
+	// which is 0.
+	Arrival uint32
 }
 
 // Append appends the payload to b.
 func (e LedgerEntry) Append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, e.Version)
 	b = binary.BigEndian.AppendUint32(b, e.Count)
-	return binary.BigEndian.AppendUint32(b, e.Scope)
+	b = binary.BigEndian.AppendUint32(b, e.Scope)
+	return binary.BigEndian.AppendUint32(b, e.Arrival)
 }
 
 // DecodeLedgerEntry reads what Append wrote.
@@ -400,11 +409,15 @@ func DecodeLedgerEntry(b []byte) (LedgerEntry, error) {
 	if len(b) < 16 {
 		return LedgerEntry{}, fmt.Errorf("%w: ledger entry of %d bytes", ErrMalformed, len(b))
 	}
-	return LedgerEntry{
+	e := LedgerEntry{
 		Taken: Taken{
 			Version: binary.BigEndian.Uint64(b),
 			Count:   binary.BigEndian.Uint32(b[8:]),
 		},
 		Scope: binary.BigEndian.Uint32(b[12:]),
-	}, nil
+	}
+	if len(b) >= 20 {
+		e.Arrival = binary.BigEndian.Uint32(b[16:])
+	}
+	return e, nil
 }

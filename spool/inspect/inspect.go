@@ -76,6 +76,8 @@ func (c *census) add(key, value []byte) error {
 	case format.KindDead:
 		c.queue(e.Name).Dead++
 		c.maxSeq = max(c.maxSeq, e.Seq)
+	case format.KindRun:
+		c.ledger += uint64(e.Run.Len())
 	case format.KindLedger:
 		c.ledger++
 	}

@@ -24,6 +24,8 @@ type Builder struct {
 	file    *os.File
 	env     txn.Env
 	tx      *copyTx
+	// version is that of what was put.
+	version uint32
 }
 
 // batchPuts and batchBytes bound a transaction of the builder, which fills pages fuller than others do: nothing comes between.
@@ -54,7 +56,7 @@ type copyTx struct {
 
 // New begins a file beside the one that it will replace.
 func New(o Options) (*Builder, error) {
-	b := &Builder{options: o, env: txn.Env{Now: o.Now, MaxBody: o.MaxBody, Bulk: true, Touched: func() {}, Damaged: func(error) {}}}
+	b := &Builder{options: o, version: format.LeastVersion, env: txn.Env{Now: o.Now, MaxBody: o.MaxBody, Bulk: true, Touched: func() {}, Damaged: func(error) {}}}
 	if err := b.remove(); err != nil {
 		return nil, fmt.Errorf("remove unfinished file: %w", failure.Classify(err))
 	}
@@ -139,7 +141,7 @@ func (b *Builder) Finish() error {
 	b.db.NoSync = false
 	err := b.db.Update(func(tx *bbolt.Tx) error {
 		key := []byte{format.KindFormat}
-		return tx.Bucket([]byte(format.BucketName)).Put(key, format.Seal(key, binary.BigEndian.AppendUint32(nil, format.FormatVersion)))
+		return tx.Bucket([]byte(format.BucketName)).Put(key, format.Seal(key, binary.BigEndian.AppendUint32(nil, b.version)))
 	})
 	if err != nil {
 		return b.Fail(err)
@@ -166,6 +168,9 @@ func (b *Builder) Copy(key, value []byte) error {
 			tx.SetTotals(t)
 		}
 		return err
+	}
+	if key[0] == format.KindRun {
+		b.version = format.FormatVersion
 	}
 	_, err = tx.Put(key, append([]byte{}, value...))
 	return err

@@ -219,24 +219,38 @@ func (r *rescuer) keep(e *format.Entry, key, value []byte) error {
 			q.Exists, q.Dirty = true, true
 		}
 		r.totals.NextSeq = max(r.totals.NextSeq, e.Seq)
+	case format.KindRun:
+		err = r.enterRun(tx, e.Run)
 	case format.KindLedger:
-		err = r.enter(tx, e, key, value)
+		err = r.enter(tx, format.EventKey(key[1:]), e.Ledger)
 	}
 	return err
 }
 
 // enter keeps the newer of two versions of a ledger entry.
-func (r *rescuer) enter(tx *copyTx, e *format.Entry, key, value []byte) error {
+func (r *rescuer) enter(tx *copyTx, id format.EventKey, e format.LedgerEntry) error {
+	key := append([]byte{format.KindLedger}, id[:]...)
 	if payload, ok := tx.Payload(key); ok {
-		if old, err := format.DecodeLedgerEntry(payload); err == nil && old.Version >= e.Ledger.Version {
+		if old, err := format.DecodeLedgerEntry(payload); err == nil && old.Version >= e.Version {
 			return nil
 		}
 	}
-	isNew, err := tx.Put(key, bytes.Clone(value))
+	isNew, err := tx.Put(key, format.Seal(key, e.Append(nil)))
 	if isNew {
 		tx.CountLedger(1)
 	}
 	return err
+}
+
+// enterRun puts what is in a run where it belongs.
+func (r *rescuer) enterRun(tx *copyTx, run format.Run) error {
+	for i := range run.Len() {
+		id, e := run.At(i)
+		if err := r.enter(tx, id, e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // restore puts a record into its place. Of two versions of a record, and of two records with one key, the newer stays.

@@ -271,6 +271,26 @@ func (tx *Txn) CountLedger(n int) {
 	tx.TotalsDirty = true
 }
 
+// Back returns the key under prefix behind which n-1 others follow, or nil if there are fewer than n.
+func (tx *Txn) Back(prefix []byte, n int) []byte {
+	tx.Inside = true
+	defer func() { tx.Inside = false }()
+	c := tx.bucket.Cursor()
+	k, _ := c.Seek(boltfile.After(prefix))
+	if k == nil {
+		k, _ = c.Last()
+	} else {
+		k, _ = c.Prev()
+	}
+	for n--; n > 0 && bytes.HasPrefix(k, prefix); n-- {
+		k, _ = c.Prev()
+	}
+	if !bytes.HasPrefix(k, prefix) {
+		return nil
+	}
+	return k
+}
+
 // LoadTotals returns the counts of the whole spool. Who changes them calls totalsChanged.
 func (tx *Txn) LoadTotals() *format.Totals {
 	if tx.totalsLoaded {
