@@ -3,16 +3,15 @@ package agent
 import (
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/deliver"
 	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
+	"github.com/edge-eventer/edge-eventer/agent/inbox"
 	"github.com/edge-eventer/edge-eventer/agent/intake"
 	"github.com/edge-eventer/edge-eventer/agent/ledger"
+	"github.com/edge-eventer/edge-eventer/agent/memory"
 	"github.com/edge-eventer/edge-eventer/agent/status"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
 	"github.com/edge-eventer/edge-eventer/spool"
@@ -40,7 +39,7 @@ func (a *Agent) gather() (status.Document, error) {
 		Receivers:  []status.Receiver{},
 		Deliveries: a.recent.Newest(),
 		Budget:     budgetStatus(a.budget),
-		Memory:     readMemory("/proc/self/status"),
+		Memory:     memory.Status(),
 	}
 	c, reading := a.receivers.Read()
 	d.Cluster, d.Language, d.Config = c.Cluster, c.Language, reading
@@ -89,58 +88,18 @@ func receiverStatus(tx *spool.Tx, deliveries []*deliver.Delivery, in *intake.Int
 	for _, d := range deliveries {
 		q := tx.Queue(d.Name())
 		configured[d.Name()] = true
-		r := status.Receiver{Name: d.Name(), Type: d.Type(), Sending: d.Status(), Queue: queueStatus(q), Matches: in.MatchesHit(d.Name())}
-		splitDue(&r.Queue, q, now)
+		r := status.Receiver{Name: d.Name(), Type: d.Type(), Sending: d.Status(), Queue: inbox.Status(q, now), Matches: in.MatchesHit(d.Name())}
 		for _, m := range r.Muted {
 			r.Held = min(r.Held+m.Events, r.Untold)
 		}
 		receivers = append(receivers, r)
 	}
 	for _, name := range tx.Receivers() {
-		if q := queueStatus(tx.Queue(name)); !configured[name] && q.Records+q.Dead > 0 {
+		if q := inbox.Status(tx.Queue(name), now); !configured[name] && q.Records+q.Dead > 0 {
 			receivers = append(receivers, status.Receiver{Name: name, Queue: q})
 		}
 	}
 	return receivers
-}
-
-func queueStatus(q *spool.Queue) status.Queue {
-	s := status.Queue{
-		Records: q.Len(), Untold: q.Untold(), Bytes: q.Bytes(), Dead: q.DeadLen(),
-		Losses: lossStatus(q.TotalLosses()), UntoldLosses: lossStatus(q.UntoldLosses()),
-	}
-	if oldest, ok := q.Oldest(); ok {
-		s.Oldest = oldest.Added
-	}
-	return s
-}
-
-func lossStatus(losses []spool.Loss) (s []status.Loss) {
-	for _, l := range losses {
-		s = append(s, status.Loss{Cause: l.Cause, Incidents: l.Records, Events: l.Events, Times: l.Times, Since: l.Since})
-	}
-	return s
-}
-
-// maxHeld is further ahead than any record is due.
-const maxHeld = 10 * 365 * 24 * time.Hour
-
-// splitDue tells what is due from what is held back. It looks at so many records as the status page does, in the order in which they are due:
-// of a longer backlog all counts as due.
-func splitDue(s *status.Queue, q *spool.Queue, now time.Time) {
-	due, looked := uint64(0), 0
-	for record := range q.Due(now.Add(maxHeld)) {
-		if looked++; looked > maxLooked {
-			return
-		}
-		switch {
-		case !record.Due.After(now):
-			due += uint64(record.Untold)
-		case record.Untold > 0:
-			s.NextDue, s.Held = record.Due, s.Untold-min(due, s.Untold)
-			return
-		}
-	}
 }
 
 func watchStatus(n *watch.NamespaceStatus) status.Watch {
@@ -165,21 +124,4 @@ func budgetStatus(b *budget.Budget) *status.Budget {
 		s.Receivers[name] = status.Traffic{Received: usage.Month.In, Sent: usage.Month.Out}
 	}
 	return s
-}
-
-// readMemory reads the lines of proc(5) status that tell the memory budget.
-func readMemory(path string) (m status.Memory) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return m
-	}
-	fields := map[string]*int64{"VmRSS": &m.Resident, "RssAnon": &m.Anonymous, "RssFile": &m.File, "VmHWM": &m.Peak}
-	for line := range strings.Lines(string(text)) {
-		name, value, _ := strings.Cut(line, ":")
-		if field := fields[name]; field != nil {
-			kib, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
-			*field = kib << 10
-		}
-	}
-	return m
 }

@@ -1,12 +1,14 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/inbox"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/agent/page"
 	"github.com/edge-eventer/edge-eventer/agent/retry"
@@ -14,23 +16,11 @@ import (
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
-// maxLooked is how many records of a queue the status page looks at, at most every 10 seconds: 2,000 take 12 ms of an amd64 server and
-// 2.4 MB of short-lived memory (BenchmarkStatusPage).
-const maxLooked = 2000
-
 // addPage adds the status page to mux.
 func (a *Agent) addPage(mux *http.ServeMux, document func() (status.Document, error)) {
 	p := &page.Page{Document: document, Incidents: a.eachIncident, History: &a.history}
 	p.Register(mux)
 }
-
-const (
-	// historyValue and recentValue name what the status page showed, and the last deliveries, in the spool.
-	historyValue = "history"
-	recentValue  = "deliveries"
-	// maxStored bounds each of them: the most that the spool takes as one value.
-	maxStored = 4 << 10
-)
 
 // keepHistory takes a sample every page.Step until ctx ends, and writes all of them then. Meanwhile they are written with the note
 // that the watch is well, every sightStamp: that is what a power cut forgets at most, and no fsync of its own.
@@ -48,27 +38,21 @@ func (a *Agent) keepHistory(ctx context.Context, s *spool.Spool) error {
 
 // storeHistory writes the samples and the last deliveries.
 func (a *Agent) storeHistory(tx *spool.Tx) error {
-	if err := tx.SetValue(historyValue, a.history.Save(maxStored)); err != nil {
-		return fmt.Errorf("store history: %w", err)
-	}
-	if err := tx.SetValue(recentValue, a.recent.Save(maxStored)); err != nil {
-		return fmt.Errorf("store deliveries: %w", err)
-	}
-	return nil
+	return cmp.Or(a.history.Store(tx), a.recent.Store(tx))
 }
 
 // loadHistory takes up what the last run stored. What cannot be read is no reason not to start.
 func (a *Agent) loadHistory(s *spool.Spool) error {
-	var samples, deliveries []byte
+	var unreadable error
 	err := s.View(func(tx *spool.Tx) error {
-		samples, deliveries = tx.Value(historyValue), tx.Value(recentValue)
+		unreadable = errors.Join(a.history.Restore(tx), a.recent.Restore(tx))
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("read history: %w", err)
 	}
-	if err := errors.Join(a.history.Load(samples), a.recent.Load(deliveries)); err != nil {
-		a.logger.Warn("the history of the status page begins anew", "err", err)
+	if unreadable != nil {
+		a.logger.Warn("the history of the status page begins anew", "err", unreadable)
 	}
 	return nil
 }
@@ -96,22 +80,14 @@ func (a *Agent) eachIncident(yield func(page.Incident) bool) error {
 		}
 	}
 	err := st.spool.View(func(tx *spool.Tx) error {
-		read := 0
-		for record := range tx.Queue(name).All() {
-			in, err := incident.Decode(record.Body)
-			if err != nil {
-				return fmt.Errorf("decode record %x: %w", record.Key, err)
-			}
+		return inbox.Incidents(tx.Queue(name), func(in *incident.Incident) bool {
 			e := &in.Event
 			_, last := in.Span(time.Now())
-			if read++; read > maxLooked || !yield(page.Incident{
+			return yield(page.Incident{
 				Severity: string(c.SeverityOf(e.Reason)), Namespace: e.InvolvedObject.Namespace, Kind: e.InvolvedObject.Kind,
 				Workload: in.Workload, Reason: e.Reason, Message: e.Message, Occurrences: in.Occurrences, Last: last, Told: in.Untold() == 0,
-			}) {
-				break
-			}
-		}
-		return nil
+			})
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("read incidents: %w", err)
