@@ -217,6 +217,7 @@ func (a *Agent) startReports(stack *lifecycle.Stack, r *selfreport.Reporter) {
 	stack.Go("heartbeat", stopQuickly, func(ctx context.Context) error {
 		return r.Heartbeats(ctx, a.receivers.Settings, a.started, a.receivers.LastDelivered)
 	})
+	stack.Go("site", stopQuickly, func(ctx context.Context) error { return r.Site(ctx, a.receivers.Settings, a.siteRecord) })
 }
 
 // newStages wires the stages in the order of an event's way.
@@ -236,7 +237,7 @@ func (a *Agent) newStages(s *spool.Spool) (*stages, error) {
 		Arrived:        a.receivers.Wake,
 		Logger:         a.logger,
 	}, rules)
-	reporter := &selfreport.Reporter{Spool: s, Routes: in.Routes, Arrived: a.receivers.Wake, Host: a.config.Cluster, Logger: a.logger}
+	reporter := &selfreport.Reporter{Spool: s, Routes: in.Routes, Arrived: a.receivers.Wake, Host: a.config.Cluster, Started: a.started, Logger: a.logger}
 	return &stages{spool: s, intake: in, reporter: reporter}, nil
 }
 

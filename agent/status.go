@@ -8,6 +8,7 @@ import (
 
 	"github.com/edge-eventer/edge-eventer/agent/deliver"
 	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
+	"github.com/edge-eventer/edge-eventer/agent/fleet"
 	"github.com/edge-eventer/edge-eventer/agent/inbox"
 	"github.com/edge-eventer/edge-eventer/agent/intake"
 	"github.com/edge-eventer/edge-eventer/agent/ledger"
@@ -26,6 +27,15 @@ func (a *Agent) Status() (status.Document, error) {
 	d, err := a.gather()
 	d.Judge()
 	return d, err
+}
+
+// siteRecord returns what the engines are told of the site, and whether the link's budget is used up.
+func (a *Agent) siteRecord() (text string, scarce bool, err error) {
+	d, err := a.Status()
+	if err != nil {
+		return "", false, err
+	}
+	return string(fleet.Of(&d).JSON()), d.Budget.Level == status.CriticalOnly, nil
 }
 
 // gather fills a document from the stages.

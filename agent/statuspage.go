@@ -13,6 +13,7 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent/page"
 	"github.com/edge-eventer/edge-eventer/agent/retry"
 	"github.com/edge-eventer/edge-eventer/agent/status"
+	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
@@ -82,6 +83,9 @@ func (a *Agent) eachIncident(yield func(page.Incident) bool) error {
 	err := st.spool.View(func(tx *spool.Tx) error {
 		return inbox.Incidents(tx.Queue(name), func(in *incident.Incident) bool {
 			e := &in.Event
+			if in.Own && e.Reason == notify.SiteStatus {
+				return true
+			}
 			_, last := in.Span(time.Now())
 			return yield(page.Incident{
 				Severity: string(c.SeverityOf(e.Reason)), Namespace: e.InvolvedObject.Namespace, Kind: e.InvolvedObject.Kind,

@@ -73,6 +73,9 @@ func (d *decoder) check(c *Config) {
 	if c.Heartbeat != 0 {
 		d.between("heartbeat", c.Heartbeat, time.Minute, 30*day, ", or 0 for none")
 	}
+	if c.Fleet.Every != 0 {
+		d.between("fleet.every", c.Fleet.Every, time.Minute, day, ", or 0 for none")
+	}
 	d.checkServer(&c.Server)
 	d.checkIntervals(c)
 	d.checkReceivers(c)

@@ -29,6 +29,7 @@ type Config struct {
 	Report        Report         `yaml:"report"`
 	// Heartbeat is after how long a silence a sign of life is sent. Default: 0, never.
 	Heartbeat time.Duration `yaml:"heartbeat"`
+	Fleet     Fleet         `yaml:"fleet"`
 	Server    Server        `yaml:"server"`
 	// Receivers are at least 1 and at most 32.
 	Receivers []Receiver `yaml:"receivers"`
@@ -50,6 +51,12 @@ type Kubernetes struct {
 	EventTTL time.Duration `yaml:"eventTTL"`
 	// StartupLookback is how old an event may be to be news at the very first start. Default: 1h.
 	StartupLookback time.Duration `yaml:"startupLookback"`
+}
+
+// Fleet is what the engines of many sites are told of each.
+type Fleet struct {
+	// Every is how often a record of how the site stands goes to each receiver that is an engine. Default: 15m; 0: never.
+	Every time.Duration `yaml:"every"`
 }
 
 // Severity says which incidents are critical.
@@ -207,6 +214,7 @@ func Default() *Config {
 			MaxBackoff:     5 * time.Minute,
 		},
 		Link:   Link{KeyExchange: "x25519"},
+		Fleet:  Fleet{Every: 15 * time.Minute},
 		Server: Server{Listen: "127.0.0.1:8080", Page: "loopback"},
 	}
 }

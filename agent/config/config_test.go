@@ -344,6 +344,7 @@ func TestEveryValueArrives(t *testing.T) {
 	}
 	want.Report.At = "08:00"
 	want.Heartbeat = 24 * time.Hour
+	want.Fleet.Every = time.Hour
 	want.Server.Listen = ":8080"
 
 	ops := want.DefaultReceiver()

@@ -55,6 +55,17 @@ func types() map[string]func() notify.Settings {
 	}
 }
 
+// Engines returns the names of the receivers that are engines: they store records by their time, and answer questions over many sites.
+func (c *Config) Engines() (names []string) {
+	engines := []string{elasticsearch.Type, influxdb.Type, kafka.Type, mqtt.Type, otlp.Type}
+	for i := range c.Receivers {
+		if slices.Contains(engines, c.Receivers[i].Type) {
+			names = append(names, c.Receivers[i].Name)
+		}
+	}
+	return names
+}
+
 // Types returns the names of all types of receivers, sorted.
 func Types() []string { return slices.Sorted(maps.Keys(types())) }
 

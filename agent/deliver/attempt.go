@@ -129,9 +129,17 @@ func (d *Delivery) note(b *batch, request *notify.Request, err error) {
 	if err != nil {
 		n.Outcome = notify.OutcomeOf(err).String()
 	}
+	records := 0
 	for _, e := range b.entriesOf(request) {
 		n.Incidents++
 		n.Events += uint64(e.Incident.Untold())
+		if e.Incident.Own && e.Incident.Event.Reason == notify.SiteStatus {
+			records++
+		}
+	}
+	if err == nil && records > 0 && records == n.Incidents {
+		// Every quarter of an hour: the list is of what people are told.
+		return
 	}
 	d.options.Noted(n)
 }

@@ -13,12 +13,13 @@ import (
 	"slices"
 
 	"github.com/edge-eventer/edge-eventer/agent/status"
+	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/untrusted"
 )
 
 const (
 	// Reason is that of the agent's own event whose message is a record. The rules and the dashboard in manifests/fleet ask for it.
-	Reason = "SiteStatus"
+	Reason = notify.SiteStatus
 	// MaxBytes bounds a record.
 	MaxBytes = 600
 	// maxVersion bounds the version in it.

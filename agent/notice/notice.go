@@ -1,5 +1,5 @@
 // Package notice has the words of what the agent reports of itself at times of its own: the budget, the daily statistics, the
-// heartbeat, the end of a silence. They are no trouble that lasts: each is a message of its own, that no other holds back.
+// heartbeat, the end of a silence, the record of the site. They are no trouble that lasts: each is a message of its own, that no other holds back.
 package notice
 
 import (
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
+	"github.com/edge-eventer/edge-eventer/notify"
 )
 
 // The reasons of the notices.
@@ -19,7 +20,7 @@ const (
 
 // Is reports whether an incident of the agent's own with this reason is a notice.
 func Is(reason string) bool {
-	return reason == Budget || reason == Report || reason == Heartbeat || reason == Silence
+	return reason == Budget || reason == Report || reason == Heartbeat || reason == Silence || reason == notify.SiteStatus
 }
 
 // HeartbeatText is what a heartbeat says to which there was nothing to tell.

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/inbox"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/agent/intake"
+	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
@@ -29,8 +31,10 @@ type Reporter struct {
 	// Arrived is called with the receiver's name after something was put into its queue.
 	Arrived func(receiver string)
 	// Host is what the incidents are about: the cluster's name.
-	Host   string
-	Logger *slog.Logger
+	Host string
+	// Started is when the agent started.
+	Started time.Time
+	Logger  *slog.Logger
 }
 
 // Tell puts an incident with the given reason and message into the queues of the named receivers, or of all when none is
@@ -51,6 +55,9 @@ func (r *Reporter) TellIn(reason string, message func(*spool.Tx) (string, error)
 			return err
 		}
 		observation := r.observation(reason, text)
+		if reason == notify.SiteStatus {
+			r.asRecord(&observation.Event)
+		}
 		for i := range routes {
 			to := &routes[i]
 			if err := inbox.FoldOwn(tx.Queue(to.Receiver), to.Policy, observation); err != nil {
@@ -66,6 +73,12 @@ func (r *Reporter) TellIn(reason string, message func(*spool.Tx) (string, error)
 		r.Arrived(routes[i].Receiver)
 	}
 	return nil
+}
+
+// asRecord makes an event that is no warning, and each the next version of the one before, so that a queue of events too keeps the last only.
+func (r *Reporter) asRecord(e *event.Event) {
+	e.ResourceVersion = strconv.FormatInt(e.LastTimestamp.UnixMicro(), 10)
+	e.Name, e.UID, e.CreationTimestamp, e.Type = "edge-eventer.site", "edge-eventer.site."+r.Host, r.Started, "Normal"
 }
 
 func (r *Reporter) observation(reason, message string) *incident.Observation {

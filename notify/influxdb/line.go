@@ -14,6 +14,8 @@ import (
 const (
 	// maxField is the longest text that InfluxDB takes as a field, in bytes, less what escapes add.
 	maxField = 32 << 10
+	// sitePrefix is before the names of the fields that say how a site stands: no label may take one of them.
+	sitePrefix = "site_"
 	// maxTag bounds a tag's value. Tags are few and their values come from the cluster's own names of kinds, reasons and namespaces:
 	// each combination is a series that the server holds in memory.
 	maxTag = 128
@@ -26,6 +28,10 @@ func (r *receiver) point(in *notify.Incident, textLimit int) []byte {
 	b = append(b, ' ')
 	b = appendInteger(b, "count", in.Untold)
 	b = appendInteger(append(b, ','), "occurrences", in.Occurrences)
+	for _, n := range in.SiteNumbers() {
+		b = append(appendEscaped(append(b, ','), sitePrefix+n.Key, `,= `), '=')
+		b = append(strconv.AppendInt(b, n.Value, 10), 'i')
+	}
 	if !r.config.NumbersOnly {
 		for _, f := range []struct{ key, text string }{
 			{"name", e.InvolvedObject.Name}, {"workload", in.Workload}, {"component", in.Reporter()}, {"host", in.Host()},

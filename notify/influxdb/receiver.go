@@ -32,7 +32,7 @@ func (c *Config) New(common notify.Common) (notify.Receiver, error) {
 	r := &receiver{Poster: poster, config: c, common: common, tags: []tag{{"cluster", common.Cluster}}}
 	for key, value := range common.Labels {
 		// A tag and a field must not have one name, and time is no name at all.
-		if !slices.Contains(reserved(), key) {
+		if !slices.Contains(reserved(), key) && !strings.HasPrefix(key, sitePrefix) {
 			r.tags = append(r.tags, tag{key, value})
 		}
 	}

@@ -116,6 +116,20 @@ func TestNumbersOnlyHasNoText(t *testing.T) {
 	}
 }
 
+// TestRecordOfASiteIsNumbers has what VictoriaMetrics keeps, and a label that would be a field.
+func TestRecordOfASiteIsNumbers(t *testing.T) {
+	r := receiver(t, "2", "http://127.0.0.1:1", func(c *influxdb.Config) { c.NumbersOnly = true })
+	in := sample("a", "shop-1", time.Now())
+	in.Own, in.Reason, in.Message = true, notify.SiteStatus, `{"version":"0.1.0","ready":true,"queue":70,"lostBy":{"expired":13}}`
+	request, err := r.Render(&notify.Message{Now: time.Now(), Incidents: []notify.Incident{in}}, notify.Full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(request.Body), ",site_lostBy_expired=13i,site_queue=70i,site_ready=1i ") {
+		t.Errorf("the point is %s", request.Body)
+	}
+}
+
 // FuzzLine holds the escaping against a strict parser: whatever an event says, a point has its tags and its message, and no other.
 func FuzzLine(f *testing.F) {
 	r := receiver(f, "2", "http://127.0.0.1:1", nil)
