@@ -13,7 +13,7 @@ import (
 
 // writtenBytes returns what the process had written to disks so far, as the kernel counts it: whole pages of the page
 // cache when they become dirty.
-func writtenBytes(b *testing.B) int64 {
+func writtenBytes(b testing.TB) int64 {
 	b.Helper()
 	data, err := os.ReadFile("/proc/self/io")
 	if err != nil {

@@ -293,6 +293,9 @@ func (s *Spool) openBolt(path string, maxBytes int64) (db *bbolt.DB, file *os.Fi
 		InitialMmapSize: int(maxBytes),
 		OpenFile: func(name string, flag int, perm os.FileMode) (*os.File, error) {
 			f, err := s.options.OpenFile(name, flag, perm)
+			if err == nil {
+				readByPages(f)
+			}
 			file = f
 			return f, err
 		},
