@@ -313,6 +313,7 @@ func TestPodIsAdmittedAtTheLevelRestricted(t *testing.T) {
 // TestPodPrefersTheServerAndToleratesItsTaints runs last, since it makes nodes. The scheduler's choice shows on the claim, which
 // waits for its first consumer as those of K3s's local-path storage do.
 func TestPodPrefersTheServerAndToleratesItsTaints(t *testing.T) {
+	t.Parallel()
 	c := clustertest.Start(t, clustertest.Options{})
 	a := newAPI(t, c)
 	a.send(t, http.MethodPost, "/apis/storage.k8s.io/v1/storageclasses", "application/json", map[string]any{

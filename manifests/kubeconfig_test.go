@@ -50,6 +50,7 @@ func (u user) status(t *testing.T, path string) int {
 
 // TestKubeconfigOfABareNodeMayReadEventsAndNothingElse makes them for two nodes, uses them, and revokes one.
 func TestKubeconfigOfABareNodeMayReadEventsAndNothingElse(t *testing.T) {
+	t.Parallel()
 	c := clustertest.Shared(t)
 	a := newAPI(t, c)
 	self, err := os.Executable()

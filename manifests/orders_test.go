@@ -101,6 +101,7 @@ func signature(t *testing.T, root string) string {
 // TestPackageAndInstallScriptInAnyOrderLoseNothingAndLeaveOneAgent goes from an empty machine through every state that installing,
 // removing and purging the package and installing and uninstalling with install.sh can reach, until there is no new one.
 func TestPackageAndInstallScriptInAnyOrderLoseNothingAndLeaveOneAgent(t *testing.T) {
+	t.Parallel()
 	deb, release := buildDeb(t, "9.8.7"), unpacked(t, program)
 	steps := map[string]func(n *nodeTree) (string, error, bool){ // What it said, its error, and whether an error is what must come.
 		"package": func(n *nodeTree) (string, error, bool) {
