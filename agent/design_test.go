@@ -21,16 +21,18 @@ var handsOver = map[string][]string{
 
 // standsOn is what packages know that serve many, or stand at an end: of the agent, only what is named.
 var standsOn = map[string][]string{
-	"agent/event":                  {},
-	"agent/watch/stream":           {"agent/event"},
-	"agent/watch/apiclient":        {"agent/watch/stream"},
-	"agent/watch":                  {"agent/event", "agent/watch/stream", "agent/watch/apiclient"},
-	"agent/filter":                 {"agent/event"},
-	"agent/dial":                   {"agent/dial/budget"},
-	"agent/dial/budget":            {},
-	"agent/dial/namestest":         {},
-	"agent/link":                   {},
-	"agent/memory":                 {},
+	"agent/event":           {},
+	"agent/watch/stream":    {"agent/event"},
+	"agent/watch/apiclient": {"agent/watch/stream"},
+	"agent/watch":           {"agent/event", "agent/watch/stream", "agent/watch/apiclient"},
+	"agent/filter":          {"agent/event"},
+	"agent/dial":            {"agent/dial/budget"},
+	"agent/dial/budget":     {},
+	"agent/dial/namestest":  {},
+	"agent/link":            {},
+	// The document imports nothing of the agent: what it is filled from may know it.
+	"agent/memory":                 {"agent/status"},
+	"agent/status":                 {},
 	"agent/retry":                  {},
 	"agent/lifecycle":              {},
 	"agent/server":                 {},
