@@ -53,7 +53,7 @@ func (*Elasticsearch) Refusal() Answer {
 }
 
 type bulkItem struct {
-	ID     string         `json:"_id"`
+	ID     string         `json:"_id,omitempty"`
 	Status int            `json:"status"`
 	Error  map[string]any `json:"error,omitempty"`
 }
@@ -92,6 +92,9 @@ func (p *Elasticsearch) Judge(r *http.Request, body []byte, _ time.Time) (Answer
 			return refuse(http.StatusBadRequest, "illegal_argument_exception", err.Error())
 		}
 		failed = failed || item.Status != http.StatusCreated
+		if filter := r.URL.Query().Get("filter_path"); filter != "" && !strings.Contains(filter, "_id") {
+			item.ID = ""
+		}
 		items = append(items, map[string]bulkItem{"create": item})
 	}
 	answer, _ := json.Marshal(map[string]any{"took": 3, "errors": failed, "items": items})

@@ -3,14 +3,19 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http/httptest"
 	"os"
 	"strings"
 	"time"
 
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/listeners"
+	"github.com/mochi-mqtt/server/v2/packets"
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/edge-eventer/edge-eventer/notify/notifytest"
@@ -114,14 +119,51 @@ func start(s *stage.Stage) ([]engine, error) {
 	certificates := httptest.NewUnstartedServer(nil)
 	certificates.StartTLS()
 	defer certificates.Close()
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, topic), kfake.TLS(&tls.Config{Certificates: certificates.TLS.Certificates}))
+	withTLS := &tls.Config{Certificates: certificates.TLS.Certificates}
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, topic), kfake.TLS(withTLS))
 	if err != nil {
 		return nil, fmt.Errorf("start a Kafka cluster: %w", err)
 	}
 	s.Cleanup(cluster.Close)
-	engines = append(engines, engine{"kafka", fmt.Sprintf("brokers: [%s], topic: %s", strings.Join(cluster.ListenAddrs(), ", "), topic)})
-	return engines, nil
+	broker, err := startBroker(s, withTLS)
+	if err != nil {
+		return nil, fmt.Errorf("start an MQTT broker: %w", err)
+	}
+	return append(engines,
+		engine{"kafka", fmt.Sprintf("brokers: [%s], topic: %s", strings.Join(cluster.ListenAddrs(), ", "), topic)},
+		engine{"mqtt", fmt.Sprintf("url: \"mqtts://%s\", topic: %s", broker, topic)}), nil
 }
+
+// startBroker starts an MQTT broker with a subscriber to everything, and returns its address.
+func startBroker(s *stage.Stage, withTLS *tls.Config) (string, error) {
+	l, err := tls.Listen("tcp", "127.0.0.1:0", withTLS)
+	if err != nil {
+		return "", err
+	}
+	broker := mqtt.New(&mqtt.Options{InlineClient: true, Logger: slog.New(slog.DiscardHandler)})
+	if err := errors.Join(broker.AddHook(new(everybody), nil), broker.AddListener(listeners.NewNet("bench", l)), broker.Serve()); err != nil {
+		return "", err
+	}
+	s.Cleanup(func() { _ = broker.Close() })
+	return l.Addr().String(), broker.Subscribe("#", 1, func(*mqtt.Client, packets.Subscription, packets.Packet) {})
+}
+
+// everybody may connect to the broker, and publish what he likes.
+type everybody struct{ mqtt.HookBase }
+
+// ID names the hook.
+func (*everybody) ID() string { return "everybody" }
+
+// Provides says what the hook decides.
+func (*everybody) Provides(b byte) bool {
+	return b == mqtt.OnConnectAuthenticate || b == mqtt.OnACLCheck
+}
+
+// OnConnectAuthenticate lets a client in.
+func (*everybody) OnConnectAuthenticate(*mqtt.Client, packets.Packet) bool { return true }
+
+// OnACLCheck allows a topic.
+func (*everybody) OnACLCheck(*mqtt.Client, string, bool) bool { return true }
 
 // receivers are the lines of a configuration with the engine only.
 func (e *engine) receivers() string {

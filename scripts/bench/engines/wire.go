@@ -95,6 +95,10 @@ func (e *engine) wire(ctx context.Context, incidents []notify.Incident, c *cost)
 	c.first = bytes.Load()
 	most := batches[len(batches)-1]
 	for i, size := range batches {
+		for j := range incidents {
+			// News to a server that knows what it has.
+			incidents[j].ID = fmt.Sprintf("%s.%d", incidents[j].UID, 4000+10*j+i)
+		}
 		before := bytes.Load()
 		for at := 0; at < most; at += size {
 			if err := send(ctx, receiver, incidents[at:at+size]); err != nil {
