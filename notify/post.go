@@ -46,14 +46,17 @@ type Poster struct {
 	transport *http.Transport
 	// files tells which contents of the files of tls the transport was made with.
 	files [sha256.Size]byte
+	// readsGzip says that the receiver has taken something compressed, plain that it took plain what it had refused compressed.
+	readsGzip, plain bool
 }
 
 // PosterOptions say what a Poster does beside posting.
 type PosterOptions struct {
 	// URL is where requests go, as far as the configuration says it, so that Destination can be asked before the first of them.
 	URL Secret
-	// Gzip compresses the bodies.
-	Gzip bool
+	// Gzip compresses the bodies that are at least GzipFrom bytes long, until the receiver shows that it cannot read them.
+	Gzip     bool
+	GzipFrom int
 	// Secrets are taken out of every text that an answer brings back, beside those of a request's target.
 	Secrets []Secret
 }
@@ -188,8 +191,67 @@ func (t Target) WithPath(path string) (Target, error) {
 	return t, nil
 }
 
-// Post sends r and returns the answer whatever it says, or an *Error if there was none.
+// Exchange sends r, and returns what judge makes of the answer, or an *Error if there was none. Nobody can ask a receiver of HTTP
+// beforehand whether it reads what is compressed. So what is refused compressed is sent once more as it is, within the same attempt, until
+// the receiver has taken something: if it takes the second, it gets nothing compressed any more.
+func (p *Poster) Exchange(ctx context.Context, to Target, r *Request, judge func(*Answer) error) error {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	compressed := p.options.Gzip && !p.plain && len(r.Body) >= p.options.GzipFrom
+	a, err := p.post(ctx, to, r, compressed)
+	if err != nil {
+		return err
+	}
+	verdict := judge(a)
+	if !compressed {
+		return verdict
+	}
+	if understood(a, verdict) {
+		p.readsGzip = true
+		return verdict
+	}
+	if p.readsGzip && a.Status != http.StatusUnsupportedMediaType || !a.mayMeanGzip() {
+		return verdict
+	}
+	if a, err = p.post(ctx, to, r, false); err != nil {
+		return err
+	}
+	verdict = judge(a)
+	if understood(a, verdict) {
+		p.plain = true
+		if p.common.Logger != nil {
+			p.common.Logger.Info("the receiver does not read compressed requests, and gets none until the agent is restarted")
+		}
+	}
+	return verdict
+}
+
+// understood reports whether an answer proves that the request was read: it was taken, as a whole or in part.
+func understood(a *Answer, verdict error) bool {
+	e, failed := errors.AsType[*Error](verdict)
+	return verdict == nil || failed && a.Status/100 == 2 && len(e.Refused) > 0
+}
+
+// mayMeanGzip reports whether an answer can be that of a program that could not read what is compressed: it says so, finds no JSON in it, fails,
+// or says no in the body of a yes.
+func (a *Answer) mayMeanGzip() bool {
+	if a.Broken != nil || len(a.Body) == maxAnswer {
+		return false
+	}
+	switch a.Status {
+	case http.StatusOK, http.StatusBadRequest, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity,
+		http.StatusInternalServerError, http.StatusNotImplemented:
+		return !a.IsHTML()
+	}
+	return false
+}
+
+// Post sends r, compressed if the options say so, and returns the answer whatever it says, or an *Error if there was none.
 func (p *Poster) Post(ctx context.Context, to Target, r *Request) (*Answer, error) {
+	return p.post(ctx, to, r, p.options.Gzip)
+}
+
+func (p *Poster) post(ctx context.Context, to Target, r *Request, compressed bool) (*Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	redact, err := p.redactor(to)
@@ -201,7 +263,7 @@ func (p *Poster) Post(ctx context.Context, to Target, r *Request) (*Answer, erro
 		return nil, &Error{Outcome: Retry, Reason: "the files of tls cannot be used", Err: err}
 	}
 	body := r.Body
-	if p.options.Gzip {
+	if compressed {
 		body = gzipped(body)
 	}
 	var phase sendPhase
@@ -210,7 +272,7 @@ func (p *Poster) Post(ctx context.Context, to Target, r *Request) (*Answer, erro
 		// The text of err holds the URL.
 		return nil, &Error{Outcome: BadTarget, Reason: "the URL is not valid"}
 	}
-	if err := setHeader(req, to, r, p.options.Gzip); err != nil {
+	if err := setHeader(req, to, r, compressed); err != nil {
 		return nil, err
 	}
 	// A client would follow redirects and wrap errors with the URL; the transport does neither.
@@ -263,7 +325,8 @@ func setHeader(req *http.Request, to Target, r *Request, gzip bool) error {
 // gzipped compresses in one go; the 0.8 MiB that a compressor needs are garbage afterwards, not kept for the next batch.
 func gzipped(body []byte) []byte {
 	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
+	// The level is one that exists.
+	z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression)
 	_, _ = z.Write(body)
 	_ = z.Close()
 	return b.Bytes()

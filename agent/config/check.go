@@ -49,6 +49,7 @@ func (d *decoder) check(c *Config) {
 		c.Cluster = hostName()
 	}
 	d.longest("cluster", c.Cluster, 100)
+	d.checkLabels(c.Labels)
 	if location, err := time.LoadLocation(c.Timezone); err == nil && c.Timezone != "" {
 		c.location = location
 	} else {

@@ -12,6 +12,8 @@ import (
 type Config struct {
 	// Cluster is shown in every message. Default: the host name.
 	Cluster string `yaml:"cluster"`
+	// Labels are told in every message: site, region, whatever the operator wants, at most 16. Default: none.
+	Labels map[string]string `yaml:"labels"`
 	// Timezone is the IANA name of the zone of all times shown. Default: Local.
 	Timezone string `yaml:"timezone"`
 	// Language of the labels in messages: en or zh. Default: en.

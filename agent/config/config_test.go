@@ -347,6 +347,7 @@ func TestEveryValueArrives(t *testing.T) {
 	want.Fleet.Every = time.Hour
 	want.Server.Listen = ":8080"
 
+	want.Labels = map[string]string{"site": "harbour", "region": "7"}
 	ops := want.DefaultReceiver()
 	ops.Name, ops.Type, ops.Fold = "ops.team_1", "feishu", "incident"
 	ops.Settings = &feishu.Config{
@@ -369,14 +370,14 @@ func TestEveryValueArrives(t *testing.T) {
 			"X-Key":         notify.SecretFile("/etc/edge-eventer/key"),
 			"X-Number":      notify.SecretValue("7"),
 		},
-		Gzip: true, Batch: notify.Batch{Max: 50, MaxBytes: 64_000}, Method: "PUT",
+		Gzip: false, Format: "kube-eventer", Batch: notify.Batch{Max: 50, MaxBytes: 64_000}, Method: "PUT",
 		Success: webhook.Success{Status: []int{200, 202}, JSON: map[string]any{"errcode": int64(0), "data.ok": true}},
 	}
 
 	lark := want.DefaultReceiver()
 	lark.Name, lark.Type, lark.Fold = "lark", "webhook", "incident"
 	lark.Settings = &webhook.Config{
-		URL: notify.SecretValue("https://example.org/hook"), Batch: notify.DefaultBatch(), Method: "POST",
+		URL: notify.SecretValue("https://example.org/hook"), Batch: notify.DefaultBatch(), Method: "POST", Gzip: true, Format: "edge-eventer",
 		Body: map[string]any{
 			"msg_type": "text",
 			"content":  map[string]any{"text": "{{ .Reason }}: {{ .Message }}"},
@@ -415,7 +416,7 @@ func TestReceiverHasTheSettingsOfItsTypeAndWhatAllHave(t *testing.T) {
 	want := notify.Common{
 		Name:  "ops.team_1",
 		TLS:   notify.TLS{CAFile: "/etc/ssl/own.pem", CertFile: "/etc/ssl/site.crt", KeyFile: "/etc/ssl/site.key", ServerName: "alerts.example"},
-		Proxy: "http://10.0.0.1:3128", Cluster: "ship-7", Location: c.Location(), Language: "zh", KeyExchange: "hybrid",
+		Proxy: "http://10.0.0.1:3128", Cluster: "ship-7", Labels: map[string]string{"site": "harbour", "region": "7"}, Location: c.Location(), Language: "zh", KeyExchange: "hybrid",
 	}
 	if diff := cmp.Diff(want, c.Receivers[0].Common(c), cmp.Comparer(func(a, b *time.Location) bool { return a.String() == b.String() })); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

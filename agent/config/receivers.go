@@ -109,6 +109,7 @@ func (r *Receiver) Common(c *Config) notify.Common {
 	return notify.Common{
 		Name:     r.Name,
 		Cluster:  c.Cluster,
+		Labels:   c.Labels,
 		Location: c.Location(),
 		Language: c.Language,
 		TLS: notify.TLS{

@@ -2,7 +2,9 @@ package alertmanager
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -108,8 +110,11 @@ func (a *receiver) losses(m *notify.Message) alert {
 	}, m.Now)
 }
 
-// labels adds the configured labels, which win.
+// labels adds the site's labels, with the characters that Prometheus allows in a name, and then the receiver's own, which win.
 func (a *receiver) labels(labels map[string]string) map[string]string {
+	for _, name := range slices.Sorted(maps.Keys(a.common.Labels)) {
+		labels[strings.NewReplacer(".", "_", "-", "_").Replace(name)] = untrusted.Valid(a.common.Labels[name])
+	}
 	for name, value := range a.config.Labels {
 		labels[name] = untrusted.Valid(value)
 	}

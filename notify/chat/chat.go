@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -186,7 +188,8 @@ func (c *Chat) Preface(m *notify.Message) []string {
 	return lines
 }
 
-// Ending is what stands below the first n incidents: how many more there are that no message names, and which are over.
+// Ending is what stands below the first n incidents: how many more there are that no message names, which are over, and the labels of the
+// configuration.
 func (c *Chat) Ending(m *notify.Message, n int) []string {
 	var lines []string
 	if incidents, events := m.Unnamed(n); incidents > 0 {
@@ -195,7 +198,19 @@ func (c *Chat) Ending(m *notify.Message, n int) []string {
 	if len(m.Resolved) > 0 {
 		lines = append(lines, c.words.over(m.Resolved))
 	}
+	if labels := c.labels(); labels != "" {
+		lines = append(lines, labels)
+	}
 	return lines
+}
+
+// labels is a line of those of the configuration, in the order of their names; empty where there are none.
+func (c *Chat) labels() string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(c.Common.Labels)) {
+		all = append(all, name+"="+c.Common.Labels[name])
+	}
+	return untrusted.Name(strings.Join(all, " · "), maxLabels)
 }
 
 // Mentions returns who is to be notified by a message with the first n incidents: nobody twice by the parts of a digest.
@@ -217,6 +232,8 @@ func (c *Chat) Most(m *notify.Message) int {
 const (
 	// maxDigest bounds the incidents that are tried to fit into one message of a digest.
 	maxDigest = 256
+	// maxLabels is how many characters of a message are the labels of the configuration.
+	maxLabels = 160
 	// maxResolved is how many bytes of a message are about incidents that are over.
 	maxResolved = 500
 	// DigestText is how many bytes of an event's message a digest shows.

@@ -70,6 +70,10 @@ func (r *receiver) document(in *notify.Incident, textLimit int) *document {
 		EventName: short(e.Name), EventUID: short(e.UID), Component: short(in.Reporter()), Host: short(in.Host()),
 		Count: min(e.Observed(), 1<<31-1), Occurrences: in.Occurrences, Untold: in.Untold, FirstSeen: in.FirstSeen.UTC(), Own: in.Own,
 	}
+	if len(in.Objects) == 1 && in.Objects[0] == e.InvolvedObject.Name {
+		// It is the name already.
+		return d
+	}
 	for _, name := range in.Objects {
 		d.Objects = append(d.Objects, short(name))
 	}

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/untrusted"
@@ -73,11 +74,7 @@ func (r *receiver) Send(ctx context.Context, request *notify.Request) error {
 	if err != nil {
 		return err
 	}
-	answer, err := r.Post(ctx, to, request)
-	if err != nil {
-		return err
-	}
-	return r.verdict(answer, request.Incidents, documents)
+	return r.Exchange(ctx, to, request, func(a *notify.Answer) error { return r.verdict(a, request.Incidents, documents) })
 }
 
 func (r *receiver) target(documents int) (notify.Target, error) {
@@ -94,13 +91,12 @@ func (r *receiver) target(documents int) (notify.Target, error) {
 		u = u.JoinPath(r.config.Index)
 	}
 	u = u.JoinPath("_bulk")
-	query := u.Query()
-	paths := "errors,error,items.*.status,items.*.error.type,items.*.failure_store"
+	paths := "err*,items.*.status,items.*.error.type,items.*.failure_store"
 	if documents <= detailed {
-		paths += ",items.*.error.reason"
+		paths = "err*,items.*.status,items.*.error.*,items.*.failure_store"
 	}
-	query.Set("filter_path", paths)
-	u.RawQuery = query.Encode()
+	// As it is: escapes would make each comma and each star three bytes, and a query may hold both (RFC 3986, 3.4).
+	u.RawQuery = strings.TrimPrefix(u.RawQuery+"&filter_path="+paths, "&")
 	to := notify.Target{URL: u.String(), Header: make(map[string]notify.Secret, len(r.config.Headers)+1)}
 	maps.Copy(to.Header, r.config.Headers)
 	authorization, err := r.authorization()

@@ -83,11 +83,7 @@ func (r *receiver) Send(ctx context.Context, request *notify.Request) error {
 	if err != nil {
 		return err
 	}
-	answer, err := r.Post(ctx, to, request)
-	if err != nil {
-		return err
-	}
-	return r.verdict(answer)
+	return r.Exchange(ctx, to, request, r.verdict)
 }
 
 func (r *receiver) target() (notify.Target, error) {

@@ -2,6 +2,7 @@ package kafkarest
 
 import (
 	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/notify/record"
 	"github.com/edge-eventer/edge-eventer/notify/template"
 )
 
@@ -16,11 +17,13 @@ type Config struct {
 	Batch   notify.Batch             `yaml:"batch"`
 	// Topic is a template. Default: one topic for each namespace.
 	Topic string `yaml:"topic"`
+	// Format is that of the records: edge-eventer, cloudevents, kube-eventer or eventrouter. Default: edge-eventer.
+	Format string `yaml:"format"`
 }
 
 // Defaults returns the settings of a receiver that names no key.
 func Defaults() notify.Settings {
-	return &Config{Batch: notify.DefaultBatch(), Topic: notify.DefaultTopic}
+	return &Config{Batch: notify.DefaultBatch(), Topic: notify.DefaultTopic, Format: record.FormatEdgeEventer}
 }
 
 // Check adds every mistake.
@@ -29,6 +32,7 @@ func (c *Config) Check(add notify.AddMistake) {
 	notify.CheckHeaders(Type, c.Headers, add, "Content-Type")
 	c.Batch.Check(add)
 	template.CheckText("topic", c.Topic, add)
+	record.CheckBodyFormat(c.Format, add)
 }
 
 // New returns the receiver.

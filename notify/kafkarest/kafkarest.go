@@ -86,7 +86,7 @@ func (k *receiver) Render(m *notify.Message, _ notify.Form) (*notify.Request, er
 // record encodes an incident with room for its key.
 func (k *receiver) record(in *notify.Incident, losses []notify.Loss) producedRecord {
 	key := untrusted.Line(in.ID, 256)
-	return producedRecord{Key: key, Value: record.One(in, losses, int(k.config.Batch.MaxBytes)-2*len(key)-64)}
+	return producedRecord{Key: key, Value: record.EncodeTelling(&k.common, k.config.Format, in, losses, int(k.config.Batch.MaxBytes)-2*len(key)-64).Value}
 }
 
 func (k *receiver) renderLosses(m *notify.Message) (*notify.Request, error) {
@@ -128,11 +128,7 @@ func (k *receiver) Send(ctx context.Context, r *notify.Request) error {
 	if err != nil {
 		return err
 	}
-	a, err := k.Post(ctx, to, r)
-	if err != nil {
-		return err
-	}
-	return k.verdict(a, r)
+	return k.Exchange(ctx, to, r, func(a *notify.Answer) error { return k.verdict(a, r) })
 }
 
 type reply struct {

@@ -167,7 +167,7 @@ func (r *receiver) Close() {
 func (r *receiver) farewell() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	if r.session.announce(ctx, r.stateTopicName(), r.state(stopped)) == nil {
+	if r.session.announce(ctx, r.stateTopicName(), r.state(stopped)) == nil && r.session.awaitAnnounced(ctx) == nil {
 		r.session.leave()
 	}
 }

@@ -39,8 +39,10 @@ type session struct {
 	// keepAlive is after how long a silence the broker is to hear something; 0: never.
 	keepAlive time.Duration
 	packetID  uint16
-	// stateID is the packet of the state topic that is not acknowledged yet; 0: none. stateRefused is told its refusal.
+	// stateID is the packet of the state topic that is not acknowledged yet; 0: none. announced gets a token when it is, and stateRefused is
+	// told a refusal.
 	stateID      atomic.Uint32
+	announced    chan struct{}
 	stateRefused func(*refusal)
 
 	// asked says that a ping has no answer yet.
@@ -71,7 +73,7 @@ func (r *refusal) Error() string { return r.reason() }
 func newSession(conn net.Conn, granted *packets.Connack, asked time.Duration) *session {
 	s := &session{
 		conn: conn, maxPacket: 1<<28 - 1, window: maxWindow, retain: true, keepAlive: asked,
-		acks: make(chan ack, maxWindow), pong: make(chan struct{}, 1), done: make(chan struct{}),
+		announced: make(chan struct{}, 1), acks: make(chan ack, maxWindow), pong: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	p := granted.Properties
 	if p == nil {
@@ -128,6 +130,10 @@ func (s *session) acknowledged(p *packets.Puback) {
 		// The broker keeps what is retained also where nobody has subscribed.
 		if a.refusal != nil && a.refusal.code >= firstFailure {
 			s.stateRefused(a.refusal)
+		}
+		select {
+		case s.announced <- struct{}{}:
+		default:
 		}
 		return
 	}
@@ -208,8 +214,25 @@ func within(ctx context.Context, conn net.Conn, do func() error) error {
 // announce publishes a retained message and does not wait for its acknowledgement.
 func (s *session) announce(ctx context.Context, topic string, payload []byte) error {
 	p := &packets.Publish{Topic: topic, Payload: payload, QoS: 1, Retain: true, PacketID: s.nextID(), Properties: &packets.Properties{}}
+	select {
+	case <-s.announced:
+	default:
+	}
 	s.stateID.Store(uint32(p.PacketID))
 	return s.write(ctx, encoded(p))
+}
+
+// awaitAnnounced returns when the broker has acknowledged what was announced last. An answer that meets a closed connection would end it for the
+// broker before it has read the goodbye.
+func (s *session) awaitAnnounced(ctx context.Context) error {
+	select {
+	case <-s.announced:
+		return nil
+	case <-s.done:
+		return errUnanswered
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // publish publishes messages to a topic, several at once, and returns what became of each: nil for a yes, a *refusal, or why there was no

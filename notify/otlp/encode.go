@@ -72,7 +72,7 @@ func request(resource []attribute, version string, records [][]byte) []byte {
 		inner = appendMessage(inner, resourceAttributes, a.encode())
 	}
 	logs := appendMessage(nil, resourceLogsResource, inner)
-	scope := appendString(nil, scopeName, "github.com/edge-eventer/edge-eventer")
+	scope := appendString(nil, scopeName, "edge-eventer")
 	scopeLogs := appendMessage(nil, scopeLogsScope, appendString(scope, scopeVersion, version))
 	for _, r := range records {
 		scopeLogs = appendMessage(scopeLogs, scopeLogsRecords, r)

@@ -83,17 +83,23 @@ func (r *receiver) record(in *notify.Incident, m *notify.Message, textLimit int)
 	switch {
 	case in.Severity == notify.Critical:
 		o.severity = severityError
+		o.attributes = text(o.attributes, "edge_eventer.severity", string(in.Severity))
 	case e.Type == "Normal":
 		o.severity = severityInfo
 	}
 	object := &e.InvolvedObject
+	version := object.APIVersion
+	if version == "v1" {
+		// That of pods and nodes, which are what most events are about.
+		version = ""
+	}
 	for _, a := range []struct{ key, value string }{
 		{"k8s.event.reason", e.Reason}, {"k8s.event.action", e.Action}, {"k8s.event.name", e.Name}, {"k8s.event.uid", e.UID},
 		{"k8s.namespace.name", object.Namespace}, {"k8s.node.name", in.Host()},
 		{"k8s.object.kind", object.Kind}, {"k8s.object.name", object.Name}, {"k8s.object.uid", object.UID},
-		{"k8s.object.fieldpath", object.FieldPath}, {"k8s.object.api_version", object.APIVersion},
+		{"k8s.object.fieldpath", object.FieldPath}, {"k8s.object.api_version", version},
 		{"k8s.object.resource_version", object.ResourceVersion},
-		{"edge_eventer.id", in.ID}, {"edge_eventer.workload", in.Workload}, {"edge_eventer.severity", string(in.Severity)},
+		{"edge_eventer.id", in.ID}, {"edge_eventer.workload", in.Workload},
 	} {
 		o.attributes = text(o.attributes, a.key, short(a.value))
 	}
@@ -101,8 +107,11 @@ func (r *receiver) record(in *notify.Incident, m *notify.Message, textLimit int)
 		// The Collector writes Go's form of a time, and dashboards read it.
 		o.attributes = text(o.attributes, "k8s.event.start_time", first.UTC().String())
 	}
-	o.attributes = append(o.attributes, attribute{"k8s.event.count", int64(min(e.Observed(), 1<<31-1))},
-		attribute{"edge_eventer.occurrences", int64(in.Occurrences)}, attribute{"edge_eventer.untold", int64(in.Untold)})
+	o.attributes = append(o.attributes, attribute{"k8s.event.count", int64(min(e.Observed(), 1<<31-1))})
+	if in.Occurrences != 1 || in.Untold != 1 {
+		o.attributes = append(o.attributes, attribute{"edge_eventer.occurrences", int64(in.Occurrences)},
+			attribute{"edge_eventer.untold", int64(in.Untold)})
+	}
 	if in.Own {
 		o.attributes = append(o.attributes, attribute{"edge_eventer.own", true})
 	}
@@ -136,11 +145,7 @@ func (r *receiver) Send(ctx context.Context, request *notify.Request) error {
 	if !strings.HasSuffix(strings.TrimSuffix(u.Path, "/"), "/v1/logs") {
 		u = u.JoinPath("v1", "logs")
 	}
-	answer, err := r.Post(ctx, notify.Target{URL: u.String(), Header: r.config.Headers}, request)
-	if err != nil {
-		return err
-	}
-	return verdict(answer)
+	return r.Exchange(ctx, notify.Target{URL: u.String(), Header: r.config.Headers}, request, verdict)
 }
 
 // verdict judges the answer. Partial success must not be repeated as it is, and does not say which records it means: alone they tell.

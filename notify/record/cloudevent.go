@@ -35,7 +35,7 @@ type cloudEvent struct {
 func CloudEvent(c *notify.Common, in *notify.Incident, losses []notify.Loss, limit int) []byte {
 	e := frame(c, in)
 	around := len(notify.JSON(e)) + len(",[]")
-	e.Data = One(in, losses, min(cloudEventLimit, limit)-around)
+	e.Data = One(c, in, losses, min(cloudEventLimit, limit)-around)
 	return notify.JSON(e)
 }
 

@@ -10,11 +10,15 @@ import (
 	"github.com/edge-eventer/edge-eventer/notify/untrusted"
 )
 
+// batchKey is the length of a BatchKey.
+const batchKey = 20
+
 // document is the JSON that webhook posts. DESIGN.md describes it and shows one. The events have the field names of core/v1, so
 // that what reads events from the Kubernetes API reads these. Times are in UTC.
 type document struct {
 	Version   int               `json:"version"`
 	Cluster   string            `json:"cluster,omitempty"`
+	Labels    map[string]string `json:"labels,omitempty"`
 	Batch     string            `json:"batch"`
 	Incidents []json.RawMessage `json:"incidents"`
 	Losses    []documentLoss    `json:"losses,omitempty"`
@@ -28,19 +32,21 @@ type documentLoss struct {
 }
 
 type documentIncident struct {
-	ID          string          `json:"id"`
-	Cluster     string          `json:"cluster,omitempty"`
-	Severity    notify.Severity `json:"severity"`
-	Workload    string          `json:"workload,omitempty"`
-	Occurrences int             `json:"occurrences"`
-	Untold      int             `json:"untold"`
-	FirstSeen   time.Time       `json:"firstSeen,omitzero"`
-	LastSeen    time.Time       `json:"lastSeen,omitzero"`
-	Objects     []string        `json:"objects,omitempty"`
-	ObjectCount int             `json:"objectCount,omitempty"`
-	Own         bool            `json:"own,omitempty"`
-	Event       documentEvent   `json:"event"`
-	Losses      []documentLoss  `json:"losses,omitempty"`
+	ID      string `json:"id"`
+	Cluster string `json:"cluster,omitempty"`
+	// Labels are those of the site. In a batch they stand beside its incidents, as does Cluster.
+	Labels      map[string]string `json:"labels,omitempty"`
+	Severity    notify.Severity   `json:"severity"`
+	Workload    string            `json:"workload,omitempty"`
+	Occurrences int               `json:"occurrences"`
+	Untold      int               `json:"untold"`
+	FirstSeen   time.Time         `json:"firstSeen,omitzero"`
+	LastSeen    time.Time         `json:"lastSeen,omitzero"`
+	Objects     []string          `json:"objects,omitempty"`
+	ObjectCount int               `json:"objectCount,omitempty"`
+	Own         bool              `json:"own,omitempty"`
+	Event       documentEvent     `json:"event"`
+	Losses      []documentLoss    `json:"losses,omitempty"`
 }
 
 type documentEvent struct {
@@ -155,27 +161,58 @@ func lossDocuments(losses []notify.Loss) []documentLoss {
 
 // One encodes an incident, and losses beside it, within limit bytes. Where it is too large the message is cut, and only if
 // there is none left the other texts.
-func One(in *notify.Incident, losses []notify.Loss, limit int) []byte {
-	return within(in, limit, func(text, field int) []byte { return notify.JSON(documentOf(in, losses, text, field)) })
+func One(c *notify.Common, in *notify.Incident, losses []notify.Loss, limit int) []byte {
+	return within(in, limit, func(text, field int) []byte { return notify.JSON(documentOf(c, in, losses, text, field)) })
+}
+
+// compact leaves out what stands in the document already: the one object that is affected, the second name of who reported the event, and
+// the time of creation.
+func (d *documentIncident) compact() {
+	e := &d.Event
+	if len(d.Objects) == 1 && d.ObjectCount <= 1 && d.Objects[0] == e.InvolvedObject.Name {
+		d.Objects, d.ObjectCount = nil, 0
+	}
+	if e.ReportingComponent == e.Source.Component {
+		e.ReportingComponent = ""
+	}
+	if e.ReportingInstance == e.Source.Host {
+		e.ReportingInstance = ""
+	}
+	if e.Metadata.CreationTimestamp.Equal(e.FirstTimestamp) {
+		e.Metadata.CreationTimestamp = time.Time{}
+	}
+}
+
+// BatchKey is the same for the same first n incidents and the losses: 80 bits, which no compression makes shorter.
+func BatchKey(m *notify.Message, n int) string {
+	return notify.BatchID(m.Incidents[:n], m.Losses)[:batchKey]
 }
 
 // Batch encodes the document that webhook posts, of leading incidents, as many as limit bytes and most allow but at least the first if there
-// is one, and returns how many those are. Losses are beside the incidents.
-func Batch(cluster string, m *notify.Message, most, limit int) (body []byte, incidents int) {
-	// The frame around the incidents is bounded: a few causes of loss, a cluster's name.
+// is one, and returns how many those are. Losses are beside the incidents, and so is what is the same for all of them.
+func Batch(c *notify.Common, m *notify.Message, most, limit int) (body []byte, incidents int) {
+	// The frame around the incidents is bounded: a few causes of loss, a cluster's name, labels.
 	d := document{
-		Version: 1, Cluster: cluster, Batch: strings.Repeat("0", 32),
+		Version: 1, Cluster: c.Cluster, Labels: c.Labels, Batch: strings.Repeat("0", batchKey),
 		Incidents: []json.RawMessage{}, Losses: lossDocuments(m.Losses),
 	}
 	limit -= len(notify.JSON(d))
 	size := 0
 	for i := range m.Incidents[:min(len(m.Incidents), most)] {
-		b := One(&m.Incidents[i], nil, limit-1)
+		in := &m.Incidents[i]
+		b := within(in, limit-1, func(text, field int) []byte {
+			one := documentOf(c, in, nil, text, field)
+			one.Labels = nil
+			if one.Cluster == c.Cluster {
+				one.Cluster = ""
+			}
+			return notify.JSON(one)
+		})
 		if size += len(b) + 1; size > limit {
 			break
 		}
 		d.Incidents = append(d.Incidents, b)
 	}
-	d.Batch = notify.BatchID(m.Incidents[:len(d.Incidents)], m.Losses)
+	d.Batch = BatchKey(m, len(d.Incidents))
 	return notify.JSON(d), len(d.Incidents)
 }

@@ -29,9 +29,16 @@ func Formats() []string {
 }
 
 // CheckFormat adds a mistake unless format is one of Formats.
-func CheckFormat(format string, add notify.AddMistake) {
-	if !slices.Contains(Formats(), format) {
-		add("format", "%q is unknown; allowed: %s", format, strings.Join(Formats(), ", "))
+func CheckFormat(format string, add notify.AddMistake) { checkFormat(format, Formats(), add) }
+
+// CheckBodyFormat is CheckFormat for a receiver whose records have no headers.
+func CheckBodyFormat(format string, add notify.AddMistake) {
+	checkFormat(format, slices.DeleteFunc(Formats(), func(f string) bool { return f == FormatCloudEventsBinary }), add)
+}
+
+func checkFormat(format string, allowed []string, add notify.AddMistake) {
+	if !slices.Contains(allowed, format) {
+		add("format", "%q is unknown; allowed: %s", format, strings.Join(allowed, ", "))
 	}
 }
 
@@ -49,7 +56,7 @@ func Encode(c *notify.Common, format string, in *notify.Incident, losses []notif
 	case FormatCloudEvents:
 		return Encoded{within(in, limit, func(text, field int) []byte {
 			e := frame(c, in)
-			e.Data = notify.JSON(documentOf(in, losses, text, field))
+			e.Data = notify.JSON(documentOf(c, in, losses, text, field))
 			return notify.JSON(e)
 		}), []notify.HeaderField{{Name: "content-type", Value: CloudEventType}}}
 	case FormatCloudEventsBinary:
@@ -70,7 +77,25 @@ func Encode(c *notify.Common, format string, in *notify.Incident, losses []notif
 			}{verb, &incidentDocument(in, text, field).Event})
 		})}
 	}
-	return Encoded{Value: One(in, losses, limit)}
+	return Encoded{Value: One(c, in, losses, limit)}
+}
+
+// EncodeTelling is Encode for a record that tells the losses whatever its format: where there is no place for them, they stand above the
+// message of the event.
+func EncodeTelling(c *notify.Common, format string, in *notify.Incident, losses []notify.Loss, limit int) Encoded {
+	if len(losses) == 0 || format != FormatKubeEventer && format != FormatEventrouter {
+		return Encode(c, format, in, losses, limit)
+	}
+	var lines []string
+	for i := range losses[:min(len(losses), notify.MaxLosses)] {
+		lines = append(lines, notify.LossText(&losses[i]))
+	}
+	if in.Message != "" {
+		lines = append(lines, in.Message)
+	}
+	telling := *in
+	telling.Message = strings.Join(lines, "\n")
+	return Encode(c, format, &telling, nil, limit)
 }
 
 // within encodes with less and less of the message, and only if there is none left of the other texts, until it has at most limit bytes.
@@ -90,16 +115,17 @@ func within(in *notify.Incident, limit int, encode func(textLimit, fieldLimit in
 	}
 }
 
-func documentOf(in *notify.Incident, losses []notify.Loss, text, field int) *documentIncident {
+func documentOf(c *notify.Common, in *notify.Incident, losses []notify.Loss, text, field int) *documentIncident {
 	d := incidentDocument(in, text, field)
-	d.Losses = lossDocuments(losses)
+	d.Labels, d.Losses = c.Labels, lossDocuments(losses)
+	d.compact()
 	return d
 }
 
 func binaryCloudEvent(c *notify.Common, in *notify.Incident, losses []notify.Loss, limit int) Encoded {
 	e := frame(c, in)
 	encoded := Encoded{
-		Value: within(in, limit, func(text, field int) []byte { return notify.JSON(documentOf(in, losses, text, field)) }),
+		Value: within(in, limit, func(text, field int) []byte { return notify.JSON(documentOf(c, in, losses, text, field)) }),
 		Header: []notify.HeaderField{
 			{Name: "content-type", Value: e.ContentType}, {Name: "ce_specversion", Value: e.SpecVersion}, {Name: "ce_id", Value: e.ID}, {Name: "ce_source", Value: e.Source}, {Name: "ce_type", Value: e.Type},
 		},

@@ -31,6 +31,8 @@ type Data struct {
 	Delay   time.Duration
 	ID      string
 	Objects []string
+	// Labels are those of the configuration.
+	Labels map[string]string
 	// ClusterName is what kubernetes-event-exporter calls Cluster.
 	ClusterName string
 
@@ -72,7 +74,7 @@ func NewData(c *notify.Common, m *notify.Message, textLimit int) *Data {
 		Delay:       max(0, m.Now.Sub(in.LastSeen)).Truncate(time.Second),
 		ID:          short(in.ID),
 	}
-	d.ClusterName = d.Cluster
+	d.ClusterName, d.Labels = d.Cluster, c.Labels
 	for _, name := range in.Objects {
 		d.Objects = append(d.Objects, short(name))
 	}

@@ -28,10 +28,10 @@ type receiver struct {
 	templates *templates
 }
 
-// Limits bounds a batch by the configuration; one request tells one incident if there are templates.
+// Limits bounds a batch by the configuration; one request tells one incident if there are templates, or in the format of another program.
 func (w *receiver) Limits() notify.Limits {
 	l := notify.Limits{Batch: w.config.Batch.Max, BatchBytes: w.config.Batch.MaxBytes}
-	if w.templates != nil {
+	if w.templates != nil || w.config.Format != record.FormatEdgeEventer {
 		l.Batch = 1
 	}
 	return l
@@ -45,7 +45,7 @@ func (w *receiver) Render(m *notify.Message, form notify.Form) (*notify.Request,
 	}
 	r.Method = w.config.Method
 	r.Time = m.Now
-	r.Header = map[string]string{"Content-Type": "application/json", "Idempotency-Key": notify.BatchID(m.Incidents[:r.Incidents], m.Losses)}
+	r.Header = map[string]string{"Content-Type": w.contentType(), "Idempotency-Key": record.BatchKey(m, r.Incidents)}
 	if w.templates != nil {
 		r.Data = template.NewData(&w.common, m, int(w.config.Batch.MaxBytes))
 	}
@@ -56,8 +56,23 @@ func (w *receiver) render(m *notify.Message, _ notify.Form) (*notify.Request, er
 	if w.config.Body != nil {
 		return w.templates.render(w.config, &w.common, m)
 	}
-	body, n := record.Batch(w.common.Cluster, m, w.Limits().Batch, int(w.config.Batch.MaxBytes))
+	if w.config.Format != record.FormatEdgeEventer {
+		in := w.common.LossIncident(m)
+		if len(m.Incidents) > 0 {
+			in = m.Incidents[0]
+		}
+		body := record.EncodeTelling(&w.common, w.config.Format, &in, m.Losses, int(w.config.Batch.MaxBytes)).Value
+		return &notify.Request{Body: body, Incidents: min(len(m.Incidents), 1), Losses: m.LossesIn(notify.LossesWhole)}, nil
+	}
+	body, n := record.Batch(&w.common, m, w.Limits().Batch, int(w.config.Batch.MaxBytes))
 	return &notify.Request{Body: body, Incidents: n, Losses: m.LossesIn(notify.LossesWhole)}, nil
+}
+
+func (w *receiver) contentType() string {
+	if w.config.Body == nil && w.config.Format == record.FormatCloudEvents {
+		return record.CloudEventType
+	}
+	return "application/json"
 }
 
 // Send posts the request.
@@ -66,11 +81,7 @@ func (w *receiver) Send(ctx context.Context, r *notify.Request) error {
 	if err != nil {
 		return err
 	}
-	a, err := w.Post(ctx, to, r)
-	if err != nil {
-		return err
-	}
-	return w.verdict(a)
+	return w.Exchange(ctx, to, r, w.verdict)
 }
 
 // target is the receiver's own URL and headers, and what templates make of them for this request.

@@ -37,6 +37,7 @@ type Keys struct {
 	SuccessJSON        map[string]any
 	Topic              string
 	Labels             map[string]string
+	SiteLabels         map[string]string
 	Cluster            string
 	Location           *time.Location
 	Language           string
@@ -49,7 +50,7 @@ type Keys struct {
 
 func (c *Keys) common() notify.Common {
 	return notify.Common{
-		Name: c.Name, Cluster: c.Cluster, Location: c.Location, Language: c.Language, Logger: c.Logger,
+		Name: c.Name, Cluster: c.Cluster, Labels: c.SiteLabels, Location: c.Location, Language: c.Language, Logger: c.Logger,
 		TLS: notify.TLS{
 			CAFile: c.CAFile, CertFile: c.CertFile, KeyFile: c.KeyFile, ServerName: c.ServerName, InsecureSkipVerify: c.InsecureSkipVerify,
 		},

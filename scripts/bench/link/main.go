@@ -39,9 +39,17 @@ func main() {
 	agent := flag.String("agent", "bin/edge-eventer", "the agent's binary")
 	seed := flag.Uint64("seed", 4, "seed of the events")
 	withDay := flag.Bool("day", false, "a day of recorded events too, which takes 10 minutes more")
+	types := flag.Bool("types", false, "only what an event costs through each type of receiver that a machine reads, which takes seconds")
 	flag.Parse()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
 	defer cancel()
+	if *types {
+		if err := typesRun(ctx, *seed, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "bench-link:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(ctx, *agent, *seed, *withDay, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-link:", err)
 		os.Exit(1)
