@@ -76,6 +76,8 @@ type Digest struct {
 	Since time.Time
 	// AwaySince is when the receiver could no longer be reached; zero: it could.
 	AwaySince time.Time
+	// Pause is how long what is not critical waits for the next message, because more goes wrong than can be told; zero: it does not.
+	Pause time.Duration
 	// Part numbers the messages of the digest from 1.
 	Part int
 	// Last is set for the last message. What it has no room for is counted in it.

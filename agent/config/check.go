@@ -195,6 +195,9 @@ func (d *decoder) checkDelivery(path string, n *Delivery) {
 	if at := path + ".digestAfter"; d.has(at) && (n.DigestAfter < 1 || n.DigestAfter > 10_000) {
 		d.add(at, "must be 1 to 10000")
 	}
+	if at := path + ".stormLimit"; d.has(at) && (n.StormLimit < 0 || n.StormLimit > 60) {
+		d.add(at, "must be 1 to 60 messages an hour, or 0 for no limit")
+	}
 	interval, repeat := path+".groupInterval", path+".repeatInterval"
 	if n.GroupInterval <= n.RepeatInterval || !d.has(interval) && !d.has(repeat) {
 		return

@@ -92,6 +92,9 @@ type Delivery struct {
 	// More than DigestAfter waiting incidents, or one that waits longer than DigestAge, become a digest. Defaults: 10, 10m.
 	DigestAfter int           `yaml:"digestAfter"`
 	DigestAge   time.Duration `yaml:"digestAge"`
+	// StormLimit is how many messages an hour costs at most while more goes wrong than a message can name, of receivers that people read; 0: as
+	// many as it takes. Default: 6.
+	StormLimit int `yaml:"stormLimit"`
 	// SendResolved adds a line about incidents that are over to the next message of a chat receiver. Default: false.
 	SendResolved bool `yaml:"sendResolved"`
 	// Timeout bounds one attempt. Default: 30s.
@@ -212,6 +215,7 @@ func Default() *Config {
 			ResolveAfter:   30 * time.Minute,
 			DigestAfter:    10,
 			DigestAge:      10 * time.Minute,
+			StormLimit:     6,
 			Timeout:        30 * time.Second,
 			MaxBackoff:     5 * time.Minute,
 		},

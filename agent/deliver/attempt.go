@@ -59,6 +59,9 @@ func (d *Delivery) message(b *batch) *notify.Message {
 	}
 	if b.digest != nil {
 		m.Digest = b.digest.Summary()
+		if b.stormy && !b.urgent {
+			m.Digest.Pause = d.storm.Pause(stormMessage(b, 0, true))
+		}
 	}
 	for _, in := range b.Resolved {
 		alert := d.alert(in)

@@ -28,6 +28,10 @@ type batch struct {
 	// digest is set when the entries are those of a digest. wantsDigest says that one is to be made when it can leave.
 	digest      *inbox.Digest
 	wantsDigest bool
+	// stormy says that the digest is a short one, because of a storm; urgent that it, or the entries, are only what does not wait for its end.
+	stormy, urgent bool
+	// stormUntil is when a pause of the storm ends that holds everything else.
+	stormUntil time.Time
 	// losses are to be told, before is what was lost in all before the entries were read.
 	losses, before []spool.Loss
 	// untold counts the observations in the queue.
@@ -57,10 +61,14 @@ func (d *Delivery) peek(now time.Time) (batch, error) {
 		b.Next = now.Add(min(pause, inbox.IdleWait))
 		return b, nil
 	}
+	hold, level := d.stormHold(&b, now, level)
+	if hold {
+		return b, nil
+	}
 	anew, err := d.inbox.Read(now, func(r *inbox.Reading) error {
 		b.untold = r.Untold()
 		b.losses, b.before = r.Losses()
-		return d.choose(r, &b, now, level)
+		return d.chooseInStorm(r, &b, now, level)
 	})
 	switch {
 	case err != nil:
@@ -91,7 +99,7 @@ func (d *Delivery) choose(r *inbox.Reading, b *batch, now time.Time, level budge
 			return err
 		}
 	}
-	if d.wantsDigest(r, level) {
+	if d.wantsDigest(r, b, now, level) {
 		b.wantsDigest = true
 		return nil
 	}
@@ -113,9 +121,13 @@ func (d *Delivery) choose(r *inbox.Reading, b *batch, now time.Time, level budge
 }
 
 // wantsDigest reports whether so much is due, or so late, that it is to be summed up. At four fifths of the budget everything is.
-func (d *Delivery) wantsDigest(r *inbox.Reading, level budget.Level) bool {
+func (d *Delivery) wantsDigest(r *inbox.Reading, b *batch, now time.Time, level budget.Level) bool {
 	if !d.inbox.Limits.Digest || d.options.Policy.PerEvent || d.doubt.refused > 0 || level == budget.CriticalOnly {
 		return false
+	}
+	if d.stormBegins(r, now) {
+		b.stormy = true
+		return true
 	}
 	backlog := d.options.Backlog
 	if level == budget.Frugal {
@@ -238,7 +250,12 @@ func (d *Delivery) frugalPause(level budget.Level, now time.Time) time.Duration 
 // sumUp makes the digest that b wants, of what is due now that it can leave.
 func (d *Delivery) sumUp(b *batch) error {
 	_, err := d.inbox.Read(time.Now(), func(r *inbox.Reading) (err error) {
-		if d.digest, err = r.Digest(d.doubt.asides.Holds); err != nil {
+		if b.stormy {
+			d.digest, err = r.ShortDigest(d.doubt.asides.Holds, b.urgent)
+		} else {
+			d.digest, err = r.Digest(d.doubt.asides.Holds)
+		}
+		if err != nil {
 			return err
 		}
 		d.digest.AwaySince = d.unreachableSince()

@@ -28,6 +28,7 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent/mute"
 	"github.com/edge-eventer/edge-eventer/agent/retry"
 	"github.com/edge-eventer/edge-eventer/agent/status"
+	"github.com/edge-eventer/edge-eventer/agent/storm"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
@@ -57,6 +58,8 @@ type Options struct {
 	Timeout, MaxBackoff time.Duration
 	// Backlog is how much makes a digest.
 	Backlog inbox.Backlog
+	// StormLimit is how many messages an hour of a storm costs at most; 0: as many as it takes.
+	StormLimit int
 	// SendResolved says that the next message names incidents that are over. Where inbox.MaxOver of them gather first, they are
 	// forgotten without a word, as all are without it.
 	SendResolved bool
@@ -85,6 +88,9 @@ type Delivery struct {
 	digest *inbox.Digest
 	// awaySince is when a receiver could no longer be reached that takes messages again, until a digest has said so.
 	awaySince time.Time
+	// storm spaces the messages while more is new than they can name. stormLooked is when the queue was last searched in a pause of it.
+	storm       storm.Pace
+	stormLooked time.Time
 
 	// wake interrupts the wait for the next due time, again that for the next attempt of a receiver that is failing.
 	wake, again chan struct{}
@@ -138,6 +144,7 @@ func New(o Options) *Delivery {
 		},
 	}
 	d.gate = gate.Gate{Name: o.Name, Receiver: o.Receiver, Limits: o.Limits, Link: o.Link, Dialer: o.Dialer}
+	d.storm.Limit = o.StormLimit
 	d.retries.pause = retry.NewBackOff(2*time.Second, o.MaxBackoff)
 	d.retries.probe = retry.NewBackOff(2*firstProbe, 2*lastProbe)
 	d.status.LastDelivered = o.LastDelivered

@@ -35,6 +35,7 @@ func (d *Delivery) delivered(ctx context.Context, b *batch, confirmed []inbox.En
 		}
 		d.acknowledgeCounted(ctx, counted, b.before)
 	}
+	d.storm.Sent(stormMessage(b, len(confirmed), d.digest == nil), time.Now())
 }
 
 // clear takes off suspicion what the receiver confirmed, and decides what is blamed if the rest fails.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/incident"
+	"github.com/edge-eventer/edge-eventer/agent/storm"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
@@ -36,6 +37,8 @@ type Digest struct {
 	events    uint64
 	since     time.Time
 	sent      int
+	// messages is in how many it comes at most.
+	messages int
 }
 
 // mark is a reading of an incident: enough to say later that it was told up to here.
@@ -88,19 +91,66 @@ func (r *Reading) Exceeds(backlog Backlog, holds func(key []byte) bool) bool {
 	return false
 }
 
+// Waiting counts what is due, that nothing holds back and that holds does not name, up to most.
+func (r *Reading) Waiting(most int, holds func(key []byte) bool) (n int) {
+	for record := range r.queue.Due(r.now) {
+		if record.Untold == 0 || holds(record.Key) || r.muted(&record) {
+			continue
+		}
+		if n++; n >= most {
+			break
+		}
+	}
+	return n
+}
+
 // Digest sums up all that is due, that nothing holds back and that holds does not name.
 func (r *Reading) Digest(holds func(key []byte) bool) (*Digest, error) {
-	g := &Digest{Before: r.queue.TotalLosses()}
+	g := &Digest{Before: r.queue.TotalLosses(), messages: MaxDigestMessages}
 	var rows rowHeap
+	err := r.sumUp(g, holds, false, func(e Entry) {
+		heap.Push(&rows, e)
+		if len(rows) > MaxDigestRows {
+			g.onlyCount(heap.Pop(&rows).(Entry))
+		}
+	})
+	g.Rows = make([]Entry, len(rows))
+	for i := len(rows) - 1; i >= 0; i-- {
+		g.Rows[i] = heap.Pop(&rows).(Entry)
+	}
+	return g, err
+}
+
+// ShortDigest is Digest in one message, which names something of each namespace and workload; with criticalOnly of what is critical alone.
+func (r *Reading) ShortDigest(holds func(key []byte) bool, criticalOnly bool) (*Digest, error) {
+	g := &Digest{Before: r.queue.TotalLosses(), messages: 1}
+	rows := storm.Choice[Entry]{Most: storm.Rows, Before: func(a, b Entry) bool { return worstAndNewestFirst(a, b) < 0 }}
+	err := r.sumUp(g, holds, criticalOnly, func(e Entry) {
+		out, dropped := rows.Add(storm.Item[Entry]{
+			Value: e, Namespace: e.Incident.Event.InvolvedObject.Namespace, Workload: e.Incident.Workload, Critical: e.Severity == notify.Critical,
+		})
+		if dropped {
+			g.onlyCount(out)
+		}
+	})
+	g.Rows = rows.Ordered()
+	return g, err
+}
+
+// sumUp adds up all that is due and that holds does not name, and hands on each of it.
+func (r *Reading) sumUp(g *Digest, holds func(key []byte) bool, criticalOnly bool, each func(Entry)) error {
 	for record := range r.queue.Due(r.now) {
 		if record.Untold == 0 || holds(record.Key) {
 			continue
 		}
 		in, err := incident.Decode(record.Body)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		e := Entry{bytes.Clone(record.Key), in, r.inbox.severityOf(in)}
+		e := Entry{record.Key, in, r.inbox.severityOf(in)}
+		if !passes(criticalOnly, &e) {
+			continue
+		}
 		if _, muted := r.verdict.Hold(e.subject()); muted {
 			continue
 		}
@@ -109,22 +159,23 @@ func (r *Reading) Digest(holds func(key []byte) bool) (*Digest, error) {
 		if g.since.IsZero() || in.First.Before(g.since) {
 			g.since = in.First
 		}
-		heap.Push(&rows, e)
-		if len(rows) > MaxDigestRows {
-			out := heap.Pop(&rows).(Entry)
-			g.rest = append(g.rest, markOf(&out))
-			g.restEvents += uint64(out.Incident.Untold())
-		}
+		e.Key = bytes.Clone(e.Key)
+		each(e)
 	}
-	g.Rows = make([]Entry, len(rows))
-	for i := len(rows) - 1; i >= 0; i-- {
-		g.Rows[i] = heap.Pop(&rows).(Entry)
-	}
-	return g, nil
+	return nil
 }
 
+// onlyCount notes an incident that is not named.
+func (g *Digest) onlyCount(e Entry) {
+	g.rest = append(g.rest, markOf(&e))
+	g.restEvents += uint64(e.Incident.Untold())
+}
+
+// Incidents returns how many it sums up.
+func (g *Digest) Incidents() int { return g.incidents }
+
 // last reports whether the next message is the last one, in which what is not named is counted.
-func (g *Digest) last() bool { return g.sent == MaxDigestMessages-1 }
+func (g *Digest) last() bool { return g.sent == g.messages-1 }
 
 // Summary is the part of the next message that is not about single incidents.
 func (g *Digest) Summary() *notify.Digest {

@@ -96,6 +96,9 @@ func (s *Set) deliveryOptions(c *config.Config, r *config.Receiver, receiver not
 		// A terminal needs no link and costs nothing.
 		o.Budget, o.Dialer = s.options.Budget, s.options.Dialer
 		o.Link = s.link
+		if receiver.Limits().Digest {
+			o.StormLimit = r.StormLimit
+		}
 	}
 	return o
 }

@@ -31,8 +31,10 @@ type Words struct {
 	LostTitle   string
 	// inAll is the format of events and incidents, part of a number, away of a time and a span, oldest of a time.
 	inAll, part, away, oldest string
-	unnamed                   string
-	resolved                  string
+	// pause is the format of a time and a span.
+	pause    string
+	unnamed  string
+	resolved string
 }
 
 // WordsOf returns the words of a language: zh, or English for any other.
@@ -43,7 +45,7 @@ func WordsOf(language string) *Words {
 			incident: "%d 个故障", incidents: "%d 个故障", event: "%d 个事件", events: "%d 个事件",
 			news: "新增 %d", objects: "对象", more: "另有 %d 个", late: "延迟 %s 送达", from: "来源", node: "节点",
 			lost: "丢失", lostUnknown: "可能有事件丢失", since: "自", separator: "，", LostTitle: "有事件丢失",
-			inAll: "%[2]s，共 %[1]s", part: "（第 %d 条）", away: "自 %s 起无法送达（%s）", oldest: "最早始于 %s", unnamed: "未列出：",
+			inAll: "%[2]s，共 %[1]s", part: "（第 %d 条）", away: "自 %s 起无法送达（%s）", oldest: "最早始于 %s", pause: "故障太多，无法逐一通知；下一条不早于 %s（%s 后），严重的立即通知", unnamed: "未列出：",
 			resolved: "已恢复：",
 			causes: map[string]string{
 				"evicted": "存储已满", "expired": "等待过久", "refused": "接收方拒收", "damaged": "存储文件损坏", "unseen": "未能观察集群", "dropped": "操作员删除",
@@ -56,7 +58,8 @@ func WordsOf(language string) *Words {
 		incident: "%d incident", incidents: "%d incidents", event: "%d event", events: "%d events",
 		news: "%d new", objects: "objects", more: "%d more", late: "told %s late", from: "from", node: "on",
 		lost: "lost", lostUnknown: "events may have been lost", since: "since", separator: ", ", LostTitle: "events lost",
-		inAll: "%s in %s", part: " (part %d)", away: "out of reach since %s (%s)", oldest: "the oldest began %s", unnamed: "not named here: ",
+		inAll: "%s in %s", part: " (part %d)", away: "out of reach since %s (%s)", oldest: "the oldest began %s",
+		pause: "more than can be told one by one; the next message not before %s (in %s), what is critical at once", unnamed: "not named here: ",
 		resolved: "resolved: ",
 		causes: map[string]string{
 			"evicted": "the spool was full", "expired": "they waited too long", "refused": "this receiver refused them",
@@ -122,6 +125,9 @@ func (w *Words) span(d *notify.Digest, now time.Time, zone *time.Location) []str
 	}
 	if !d.Since.IsZero() {
 		lines = append(lines, fmt.Sprintf(w.oldest, clockText(d.Since, zone)))
+	}
+	if d.Pause > 0 {
+		lines = append(lines, fmt.Sprintf(w.pause, clockText(now.Add(d.Pause), zone), Span(d.Pause)))
 	}
 	return lines
 }
