@@ -5,23 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/inbox"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/agent/page"
 	"github.com/edge-eventer/edge-eventer/agent/retry"
-	"github.com/edge-eventer/edge-eventer/agent/status"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
-
-// addPage adds the status page to mux.
-func (a *Agent) addPage(mux *http.ServeMux, document func() (status.Document, error)) {
-	p := &page.Page{Document: document, Incidents: a.eachIncident, History: &a.history}
-	p.Register(mux)
-}
 
 // keepHistory takes a sample every page.Step until ctx ends, and writes all of them then. Meanwhile they are written with the note
 // that the watch is well, every sightStamp: that is what a power cut forgets at most, and no fsync of its own.

@@ -305,6 +305,8 @@ func state(r *status.Receiver) (text, colour string) {
 	switch {
 	case r.Type == "":
 		return "no config", yellow
+	case len(r.MissingFiles) > 0:
+		return "NO SECRET", red
 	case !r.RefusedSince.IsZero():
 		return "REFUSED", red
 	case r.State == "backoff":

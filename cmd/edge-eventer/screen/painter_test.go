@@ -53,6 +53,9 @@ func TestStatusAnswersInItsFirstLines(t *testing.T) {
 		{"bot removed", func(s *status.Document) {
 			s.Receivers[0].RefusedSince, s.Receivers[0].LastError = now, "the bot was removed from the group (code 19001)"
 		}, "NOT WORKING  shop-1", "receiver ops refuses every message"},
+		{"no secret", func(s *status.Document) {
+			s.Receivers[0].MissingFiles = []string{"urlFile: open /etc/edge-eventer/url: no such file"}
+		}, "NOT WORKING  shop-1", "receiver ops has no address or secret"},
 		{"API server away", func(s *status.Document) {
 			failure := strings.Repeat("connection refused ", 40)
 			s.Watch = []status.Watch{{FailingSince: now, Unseen: true, Failure: failure}}
@@ -73,6 +76,9 @@ func TestStatusAnswersInItsFirstLines(t *testing.T) {
 				if n := cli.Width(line); n > cli.Columns {
 					t.Errorf("a line has %d columns: %s", n, line)
 				}
+			}
+			if c.name == "no secret" && !strings.Contains(text, "NO SECRET") {
+				t.Errorf("the table does not say it:\n%s", text)
 			}
 			if strings.Contains(text, "\x1b") {
 				t.Error("colours without a terminal")

@@ -47,6 +47,6 @@ func chinese() map[string]string {
 		"up": "通", "down": "断", "unknown": "未知",
 		"listing": "列举中", "watching": "监听中",
 		status.Free: "充足", status.Frugal: "节省", status.CriticalOnly: "仅限严重",
-		"idle": "空闲", "link down": "链路断开", "waiting": "等待中", "sending": "发送中", "retrying": "重试中", "REFUSED": "拒收", "no config": "未配置",
+		"idle": "空闲", "link down": "链路断开", "waiting": "等待中", "sending": "发送中", "retrying": "重试中", "REFUSED": "拒收", "NO SECRET": "缺少密钥", "no config": "未配置",
 	}
 }
