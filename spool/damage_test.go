@@ -210,7 +210,7 @@ func TestDamagedFileNeverStopsOpen(t *testing.T) {
 				t.Errorf("pages of %d, %s: %v; rescue %+v", pageSize, name, err, rescued)
 			}
 		}
-		rounds := 100
+		rounds := 50
 		if testing.Short() {
 			rounds = 40
 		}
@@ -242,7 +242,7 @@ func TestEachFlippedBitOfLivePagesIsNoticed(t *testing.T) {
 	if err != nil || found.Cause != nil {
 		t.Fatal(err, found.Cause)
 	}
-	rounds := 300
+	rounds := 150
 	if testing.Short() {
 		rounds = 60
 	}
@@ -279,7 +279,7 @@ func TestNoFlippedBitOfABranchPageReachesBbolt(t *testing.T) {
 	if err != nil || found.Cause != nil {
 		t.Fatal(err, found.Cause)
 	}
-	step, flips := 4, 0
+	step, flips := 8, 0
 	if testing.Short() {
 		step = 32
 	}
@@ -313,7 +313,8 @@ func TestEachFlippedBitOfAMetaPageIsNoticed(t *testing.T) {
 		if testing.Short() && i%8 != i/8%8 {
 			continue
 		}
-		for page := range 2 {
+		// Both pages have the same layout: each bit is flipped in one of them.
+		for page := (i + i/8 + i/64) % 2; page < 2; page += 2 {
 			flipped := bytes.Clone(data)
 			at, bit := page*pageSize+i/8, byte(1)<<(i%8)
 			flipped[at] ^= bit
@@ -550,7 +551,7 @@ func FuzzOpenDamaged(f *testing.F) {
 func TestPageNumberThatLeadsToAnOldCopyIsNoticedAndCounted(t *testing.T) {
 	const pageSize = 1024
 	r := seeded(t)
-	layouts, flips := 12, 0
+	layouts, flips := 6, 0
 	if testing.Short() {
 		layouts = 4
 	}

@@ -82,7 +82,7 @@ func appendUntilKilled(path string, n int) error {
 }
 
 func TestKillLosesNothing(t *testing.T) {
-	kills := 120
+	kills := 60
 	if testing.Short() {
 		kills = 30
 	}

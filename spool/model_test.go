@@ -310,7 +310,7 @@ func compare(m *model, tx *Tx) error {
 
 func TestRandomOperationsAgreeWithAModel(t *testing.T) {
 	r := seeded(t)
-	rounds := 300
+	rounds := 160
 	if testing.Short() {
 		rounds = 80
 	}

@@ -16,7 +16,7 @@ const sectorSize = 512
 // leaves it: of the data pages any sectors may have been written, and the meta page only if all data were, because bbolt
 // syncs in between.
 func TestPowerCutLosesNoCommittedRecord(t *testing.T) {
-	cuts := 400
+	cuts := 200
 	if testing.Short() {
 		cuts = 100
 	}
