@@ -102,11 +102,18 @@ func BenchmarkPeek(b *testing.B) {
 	}
 }
 
-// BenchmarkOpen reads a file of 20,000 ledger entries and 900 records.
+// BenchmarkOpen reads a file of 20,000 ledger entries and 900 records, and one of 100,000 entries.
 func BenchmarkOpen(b *testing.B) {
-	h := benchHouse(b, 0)
-	b.ReportAllocs()
-	for b.Loop() {
-		h.reopen()
+	for _, entries := range []int{20_000, 100_000} {
+		b.Run(fmt.Sprintf("ledger=%d", entries), func(b *testing.B) {
+			h := benchHouse(b, 0)
+			h.take(20_000, entries)
+			file, _ := h.Size()
+			b.ReportAllocs()
+			for b.Loop() {
+				h.reopen()
+			}
+			b.ReportMetric(float64(file), "file-B")
+		})
 	}
 }

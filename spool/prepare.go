@@ -49,6 +49,7 @@ func (s *Spool) prepare() (*Rescue, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("open %s: not a regular file", path)
 	}
+	readAhead(file, info.Size())
 	found, err := inspect.Read(file, info.Size())
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)

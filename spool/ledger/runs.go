@@ -19,9 +19,10 @@ const (
 	maxScattered = 8
 	// tailEntries is how many entries at the end of the ledger count as one place: those of two pages or three.
 	tailEntries = 128
-	// maxRunEntries bounds a run, and maxRuns how many of them a look-up has to search.
-	maxRunEntries = 512
-	maxRuns       = 64
+	// maxRunEntries bounds a run to a quarter of a page: bbolt does not split a leaf of up to four entries, and the kernel counts what was once
+	// written in one piece as written to the full with each page of it. maxRuns is how many of them a look-up has to search.
+	maxRunEntries = 24
+	maxRuns       = 512
 	// maxMergePages bounds the pages that putting runs in order may change, in memory too.
 	maxMergePages = 512
 )
