@@ -213,36 +213,36 @@ func forEach(t *testing.T, test func(t *testing.T, s *subject)) {
 	}
 }
 
-func TestMessageIsTakenByItsPlatform(t *testing.T) {
-	forEach(t, func(t *testing.T, s *subject) {
-		server, r := s.start(t)
-		for name, m := range messages() {
-			for _, form := range []notify.Form{notify.Full, notify.Simple} {
-				left := *m
-				for {
-					request := render(t, r, &left, form)
-					if err := r.Send(t.Context(), request); err != nil {
-						t.Fatalf("%s, form %d: %v\n%s", name, form, err, request.Body)
-					}
-					if request.Incidents != len(request.Indexes()) || request.Incidents == 0 && len(left.Incidents) > 0 {
-						t.Fatalf("%s: the request has %d of %d incidents, indexes %v", name, request.Incidents, len(left.Incidents), request.Indexes())
-					}
-					left.Incidents, left.Losses = without(left.Incidents, request.Indexes()), nil
-					if left.Digest != nil {
-						part := *left.Digest
-						part.Part++
-						left.Digest = &part
-					}
-					if len(left.Incidents) == 0 {
-						break
-					}
+func TestMessageIsTakenByItsPlatform(t *testing.T) { forEach(t, takesEveryMessage) }
+
+func takesEveryMessage(t *testing.T, s *subject) {
+	server, r := s.start(t)
+	for name, m := range messages() {
+		for _, form := range []notify.Form{notify.Full, notify.Simple} {
+			left := *m
+			for {
+				request := render(t, r, &left, form)
+				if err := r.Send(t.Context(), request); err != nil {
+					t.Fatalf("%s, form %d: %v\n%s", name, form, err, request.Body)
+				}
+				if request.Incidents != len(request.Indexes()) || request.Incidents == 0 && len(left.Incidents) > 0 {
+					t.Fatalf("%s: the request has %d of %d incidents, indexes %v", name, request.Incidents, len(left.Incidents), request.Indexes())
+				}
+				left.Incidents, left.Losses = without(left.Incidents, request.Indexes()), nil
+				if left.Digest != nil {
+					part := *left.Digest
+					part.Part++
+					left.Digest = &part
+				}
+				if len(left.Incidents) == 0 {
+					break
 				}
 			}
 		}
-		if len(server.Received()) == 0 {
-			t.Error("nothing was taken")
-		}
-	})
+	}
+	if len(server.Received()) == 0 {
+		t.Error("nothing was taken")
+	}
 }
 
 func without(incidents []notify.Incident, taken []int) []notify.Incident {
@@ -267,36 +267,36 @@ func TestOnlyThePlatformsYesIsSuccess(t *testing.T) {
 	})
 }
 
-func TestEveryDocumentedAnswerHasItsOutcome(t *testing.T) {
-	forEach(t, func(t *testing.T, s *subject) {
-		server, r := s.start(t)
-		understand(t, r)
-		for _, d := range slices.Concat(s.answers, commonAnswers(s.statusDecides || s.lenient), strictAnswers(s)) {
-			times := 1
-			if d.answer.Status == http.StatusUnsupportedMediaType {
-				// It may be about the compression: what has it is tried without.
-				times = 2
-			}
-			server.Fail(times, d.answer)
-			err := send(t, r)
-			server.Heal()
-			if err == nil {
-				t.Errorf("%s: success, want %s", d.name, d.outcome)
-				continue
-			}
-			e := failure(t, err)
-			if e.Outcome != d.outcome || e.RetryAfter != d.wait || d.code != "" && e.Code != d.code || !strings.Contains(e.Reason, d.says) {
-				t.Errorf("%s: outcome %s, code %q, retry after %s, reason %q; want %s, %q, %s, …%s…",
-					d.name, e.Outcome, e.Code, e.RetryAfter, e.Reason, d.outcome, d.code, d.wait, d.says)
-			}
-			if len(e.Answer) > 1024 || !utf8.Valid(e.Answer) {
-				t.Errorf("%s: the answer kept has %d bytes", d.name, len(e.Answer))
-			}
-			if e.Reason == "" || strings.HasSuffix(e.Reason, ".") {
-				t.Errorf("%s: reason %q", d.name, e.Reason)
-			}
+func TestEveryDocumentedAnswerHasItsOutcome(t *testing.T) { forEach(t, judgesEveryAnswer) }
+
+func judgesEveryAnswer(t *testing.T, s *subject) {
+	server, r := s.start(t)
+	understand(t, r)
+	for _, d := range slices.Concat(s.answers, commonAnswers(s.statusDecides || s.lenient), strictAnswers(s)) {
+		times := 1
+		if d.answer.Status == http.StatusUnsupportedMediaType {
+			// It may be about the compression: what has it is tried without.
+			times = 2
 		}
-	})
+		server.Fail(times, d.answer)
+		err := send(t, r)
+		server.Heal()
+		if err == nil {
+			t.Errorf("%s: success, want %s", d.name, d.outcome)
+			continue
+		}
+		e := failure(t, err)
+		if e.Outcome != d.outcome || e.RetryAfter != d.wait || d.code != "" && e.Code != d.code || !strings.Contains(e.Reason, d.says) {
+			t.Errorf("%s: outcome %s, code %q, retry after %s, reason %q; want %s, %q, %s, …%s…",
+				d.name, e.Outcome, e.Code, e.RetryAfter, e.Reason, d.outcome, d.code, d.wait, d.says)
+		}
+		if len(e.Answer) > 1024 || !utf8.Valid(e.Answer) {
+			t.Errorf("%s: the answer kept has %d bytes", d.name, len(e.Answer))
+		}
+		if e.Reason == "" || strings.HasSuffix(e.Reason, ".") {
+			t.Errorf("%s: reason %q", d.name, e.Reason)
+		}
+	}
 }
 
 func TestRetryAfterDateIsReadByTheServersClock(t *testing.T) {

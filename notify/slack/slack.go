@@ -8,6 +8,7 @@ import (
 
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/chat"
+	"github.com/edge-eventer/edge-eventer/notify/untrusted"
 )
 
 const (
@@ -43,53 +44,67 @@ type attachment struct {
 
 // Render builds an attachment with a coloured bar for each incident, or with Simple a plain text.
 func (s *receiver) Render(m *notify.Message, form notify.Form) (*notify.Request, error) {
+	d := dialectOf(s.config.URL)
+	var built message
 	build := func(n, textLimit int) []byte {
-		plain := false
-		if form == notify.Simple {
-			return notify.JSON(message{Text: escapeSlack(s.Plain(m, n, textLimit)), Mrkdwn: &plain})
-		}
-		// The text is what a phone notifies with; markup in it is off.
-		lines := append([]string{s.Title(m, n)}, s.Preface(m)...)
-		if m.Digest == nil {
-			lines = append(lines, s.Ending(m, n)...)
-		}
-		message := message{Text: escapeSlack(strings.Join(lines, "\n")), Mrkdwn: &plain}
-		if m.Digest != nil {
-			message.Attachments = s.digest(m, n, textLimit)
-			return notify.JSON(message)
-		}
-		for i := range m.Incidents[:n] {
-			e := s.Entry(m, &m.Incidents[i], textLimit)
-			color := "warning"
-			if e.Critical {
-				color = "danger"
-			}
-			heading := escapeSlack(e.Heading())
-			message.Attachments = append(message.Attachments, attachment{
-				Fallback: heading, Color: color, Title: heading,
-				Text:   escapeSlack(strings.Join(chat.Filled(e.Message, e.Objects), "\n")),
-				Footer: escapeSlack(e.Details),
-			})
-		}
-		return notify.JSON(message)
+		built = s.message(m, d, form, n, textLimit)
+		return notify.JSON(built)
 	}
-	body, n := chat.Fit(m, s.Most(m), limit, build, chat.ByteSize)
+	most := s.Most(m)
+	if m.Digest == nil {
+		most = min(most, d.attachments())
+	}
+	body, n := chat.Fit(m, most, limit, build, func(body []byte) int { return d.size(&built, body) })
 	return chat.Request(m, body, n), nil
 }
 
+func (s *receiver) message(m *notify.Message, d dialect, form notify.Form, n, textLimit int) message {
+	plain := false
+	if form == notify.Simple {
+		return message{Text: d.escape(s.Plain(m, n, textLimit)), Mrkdwn: &plain}
+	}
+	// The text is what a phone notifies with; markup in it is off.
+	lines := append([]string{s.Title(m, n)}, s.Preface(m)...)
+	if m.Digest == nil {
+		lines = append(lines, s.Ending(m, n)...)
+	}
+	message := message{Text: d.escape(strings.Join(lines, "\n")), Mrkdwn: &plain}
+	if m.Digest != nil {
+		message.Attachments = s.digest(m, d, n, textLimit)
+		return message
+	}
+	for i := range m.Incidents[:n] {
+		e := s.Entry(m, &m.Incidents[i], textLimit)
+		color := "warning"
+		if e.Critical {
+			color = "danger"
+		}
+		heading := d.escape(e.Heading())
+		if d == discord {
+			heading = untrusted.CutRunes(heading, discordTitle/2)
+		}
+		message.Attachments = append(message.Attachments, attachment{
+			Fallback: heading, Color: color, Title: heading,
+			Text:   strings.Join(chat.Filled(d.quote(e.Message), d.escape(e.Objects)), "\n"),
+			Footer: d.escape(e.Details),
+		})
+	}
+	return message
+}
+
 // digest is one attachment for all incidents, since Slack advises against more than 20.
-func (s *receiver) digest(m *notify.Message, n, textLimit int) []attachment {
-	a := attachment{Fallback: escapeSlack(s.Title(m, n)), Color: "warning"}
+func (s *receiver) digest(m *notify.Message, d dialect, n, textLimit int) []attachment {
+	a := attachment{Fallback: d.escape(s.Title(m, n)), Color: "warning"}
 	if chat.CountCritical(m.Incidents[:n]) > 0 {
 		a.Color = "danger"
 	}
 	var blocks []string
 	for i := range m.Incidents[:n] {
 		e := s.Entry(m, &m.Incidents[i], textLimit)
-		blocks = append(blocks, escapeSlack(e.Brief()))
+		blocks = append(blocks, d.escape(e.Brief()))
 	}
 	for _, line := range s.Ending(m, n) {
-		blocks = append(blocks, escapeSlack(line))
+		blocks = append(blocks, d.escape(line))
 	}
 	a.Text = strings.Join(blocks, "\n\n")
 	return []attachment{a}
@@ -127,9 +142,13 @@ func (s *receiver) verdict(a *notify.Answer) error {
 		"user_not_found", "action_prohibited", "channel_not_found", "channel_is_archived", "no_service", "no_service_id", "no_team",
 		"team_disabled", "invalid_token", "no_active_hooks", "posting_to_general_channel_denied",
 	}
-	switch {
-	case a.Status == http.StatusOK && word == "ok":
+	if a.Status == http.StatusOK && word == "ok" {
 		return nil
+	}
+	if e, known := compatible(a); known {
+		return e
+	}
+	switch {
 	case a.Status == http.StatusTooManyRequests, a.Status/100 == 5, a.Status/100 == 3:
 		// rollup_error comes with 500 and is not the sender's fault.
 		return a.Foreign("Slack")

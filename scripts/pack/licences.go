@@ -152,9 +152,9 @@ func (c *component) addTexts(root, dir string) error {
 	return nil
 }
 
-// isText tells whether a file is a licence or what Apache-2.0 calls a NOTICE, and no source that is called so.
+// isText tells whether a file is a licence or what Apache-2.0 calls a NOTICE, and no source that is called so. edl-v10 is that of Eclipse.
 func isText(name string) bool {
-	return regexp.MustCompile(`^(LICEN[CS]E|COPYING|NOTICE|PATENTS)([-_.].*)?$`).MatchString(strings.ToUpper(name)) && filepath.Ext(name) != ".go"
+	return regexp.MustCompile(`^(LICEN[CS]E|COPYING|NOTICE|PATENTS|EDL)([-_.].*)?$`).MatchString(strings.ToUpper(name)) && filepath.Ext(name) != ".go"
 }
 
 // identify names the licences in a text by the words that only they have; some modules put several into one file. A notice and a
@@ -166,6 +166,10 @@ func identify(t licenceText) ([]string, error) {
 	}
 	text := strings.Join(strings.Fields(t.text), " ")
 	has := func(words string) bool { return strings.Contains(text, words) }
+	if has("Eclipse Public License") && has("Eclipse Distribution License") {
+		// One may choose. It is taken under the latter, the BSD licence with three clauses, whose text is a file of its own.
+		return nil, nil
+	}
 	bsd := has("Redistribution and use in source and binary forms")
 	names := has("Neither the name") || has("The names of its contributors")
 	var ids []string
