@@ -13,6 +13,7 @@ type Disk struct {
 	saved int
 }
 
+// Open is for spool.Options.OpenFile.
 func (d *Disk) Open(name string, flag int, perm os.FileMode) (*os.File, error) {
 	f, err := os.OpenFile(name, flag, perm)
 	if err == nil && flag&os.O_RDWR != 0 {
@@ -21,6 +22,7 @@ func (d *Disk) Open(name string, flag int, perm os.FileMode) (*os.File, error) {
 	return f, err
 }
 
+// Fill makes the disk full.
 func (d *Disk) Fill() {
 	full, err := os.OpenFile("/dev/full", os.O_RDWR, 0)
 	if err != nil {
@@ -37,6 +39,7 @@ func (d *Disk) Fill() {
 	}
 }
 
+// Empty makes room on it again.
 func (d *Disk) Empty() {
 	if err := syscall.Dup3(d.saved, int(d.file.Fd()), syscall.O_CLOEXEC); err != nil {
 		d.T.Error(err)

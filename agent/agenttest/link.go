@@ -16,6 +16,7 @@ type Link struct {
 	ways    uint64
 }
 
+// NewLink returns a link in the given state.
 func NewLink(state link.State) *Link {
 	return &Link{status: link.Status{State: state}, changed: make(chan struct{})}
 }
@@ -35,26 +36,31 @@ func (s *Link) Set(state link.State) {
 	s.changed = make(chan struct{})
 }
 
+// Up returns the state.
 func (s *Link) Up() link.State { return s.Status().State }
 
+// Status returns the state and the last outage.
 func (s *Link) Status() link.Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.status
 }
 
+// Changed returns a channel that is closed when Set is called next.
 func (s *Link) Changed() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.changed
 }
 
+// Ways counts the ways out so far.
 func (s *Link) Ways() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.ways
 }
 
+// Wait returns when there is a way out, or to a receiver that is near, or when ctx ends.
 func (s *Link) Wait(ctx context.Context, near func() bool) error {
 	for {
 		changed := s.Changed()

@@ -28,13 +28,12 @@ import (
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
-var Policy = incident.Policy{
-	GroupWait:      5 * time.Second,
-	GroupInterval:  5 * time.Minute,
-	RepeatInterval: 4 * time.Hour,
-	ResolveAfter:   30 * time.Minute,
+// Policy is that of the receivers, if SetPolicy gives them no other.
+func Policy() incident.Policy {
+	return incident.Policy{GroupWait: 5 * time.Second, GroupInterval: 5 * time.Minute, RepeatInterval: 4 * time.Hour, ResolveAfter: 30 * time.Minute}
 }
 
+// OpenSpool opens the spool at path with its defaults.
 func OpenSpool(t testing.TB, path string) *spool.Spool {
 	t.Helper()
 	s, err := spool.Open(spool.Options{Path: path})
@@ -44,7 +43,7 @@ func OpenSpool(t testing.TB, path string) *spool.Spool {
 	return s
 }
 
-// show lets the watch see events.
+// Show lets the watch see events.
 func (h *Pipeline) Show(events ...event.Event) {
 	h.t.Helper()
 	for _, e := range events {
@@ -54,7 +53,7 @@ func (h *Pipeline) Show(events ...event.Event) {
 	}
 }
 
-// untold returns how many observations wait in a queue.
+// Untold returns how many observations wait in a queue.
 func (h *Pipeline) Untold(receiver string) (n uint64) {
 	h.t.Helper()
 	if err := h.Spool.View(func(tx *spool.Tx) error { n = tx.Queue(receiver).Untold(); return nil }); err != nil {
@@ -63,6 +62,7 @@ func (h *Pipeline) Untold(receiver string) (n uint64) {
 	return n
 }
 
+// Dead returns how many dead letters a queue keeps.
 func (h *Pipeline) Dead(receiver string) (n int) {
 	h.t.Helper()
 	if err := h.Spool.View(func(tx *spool.Tx) error { n = tx.Queue(receiver).DeadLen(); return nil }); err != nil {
@@ -71,12 +71,13 @@ func (h *Pipeline) Dead(receiver string) (n int) {
 	return n
 }
 
-// pass lets the bubble's clock run for d and everything that is due happen.
+// Pass lets the bubble's clock run for d and everything that is due happen.
 func Pass(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
 }
 
+// WantTold reports an error unless the receiver was told of each workload as often as want says.
 func WantTold(t *testing.T, r *Receiver, want map[string]int) {
 	t.Helper()
 	if diff := cmp.Diff(want, r.Workloads()); diff != "" {
@@ -84,13 +85,14 @@ func WantTold(t *testing.T, r *Receiver, want map[string]int) {
 	}
 }
 
+// Observation is the event as it is taken at the given time, all of it new.
 func Observation(e event.Event, at time.Time) incident.Observation {
 	return incident.Observation{
 		Event: e, Workload: event.Workload(e.InvolvedObject.Kind, e.InvolvedObject.Name), New: uint32(e.Observed()), At: at,
 	}
 }
 
-// list lets the watch see a list in pages of two.
+// List lets the watch see a list in pages of two.
 func (h *Pipeline) List(resourceVersion string, replaced bool, events ...event.Event) {
 	h.t.Helper()
 	page := watch.Page{First: true, ResourceVersion: resourceVersion, Replaced: replaced}
@@ -108,6 +110,7 @@ func (h *Pipeline) List(resourceVersion string, replaced bool, events ...event.E
 	}
 }
 
+// LedgerLen returns how many events are in the ledger.
 func (h *Pipeline) LedgerLen() (n int) {
 	h.t.Helper()
 	if err := h.Spool.View(func(tx *spool.Tx) error { n = tx.LedgerLen(); return nil }); err != nil {
@@ -135,7 +138,7 @@ func BubbleWith(t *testing.T, change func(*Pipeline), f func(t *testing.T, h *Pi
 	})
 }
 
-// listIn lets the watch see a list of a namespace.
+// ListIn lets the watch see a list of a namespace.
 func (h *Pipeline) ListIn(page watch.Page, events ...event.Event) {
 	h.t.Helper()
 	page.First, page.Last, page.Events = true, true, events
@@ -144,6 +147,7 @@ func (h *Pipeline) ListIn(page watch.Page, events ...event.Event) {
 	}
 }
 
+// Gaps returns how many absences were counted in which events may have come and gone unseen.
 func (h *Pipeline) Gaps() (n uint64) {
 	h.t.Helper()
 	if err := h.Spool.View(func(tx *spool.Tx) error { n = ledger.Gaps(tx); return nil }); err != nil {
@@ -152,6 +156,7 @@ func (h *Pipeline) Gaps() (n uint64) {
 	return n
 }
 
+// WantGaps reports an error unless there were so many of them.
 func (h *Pipeline) WantGaps(want uint64, when string) {
 	h.t.Helper()
 	if n := h.Gaps(); n != want {
@@ -159,7 +164,7 @@ func (h *Pipeline) WantGaps(want uint64, when string) {
 	}
 }
 
-// sees notes that the namespaces are seen now, as keepSight does.
+// Sees notes that the namespaces are seen now, as the agent does now and then.
 func (h *Pipeline) Sees(namespaces ...string) {
 	h.t.Helper()
 	at := time.Now()
@@ -176,7 +181,7 @@ func (h *Pipeline) Sees(namespaces ...string) {
 	}
 }
 
-// gone reports whether the queue has no record of the workload.
+// Gone reports whether the queue has no record of the workload.
 func (h *Pipeline) Gone(receiver, workload string) (gone bool) {
 	h.t.Helper()
 	err := h.Spool.View(func(tx *spool.Tx) error {
@@ -190,7 +195,7 @@ func (h *Pipeline) Gone(receiver, workload string) (gone bool) {
 	return gone
 }
 
-// totalLoss returns how many events were ever lost to a receiver.
+// TotalLoss returns how many events were ever lost to a receiver.
 func (h *Pipeline) TotalLoss(receiver string) (n uint64) {
 	h.t.Helper()
 	err := h.Spool.View(func(tx *spool.Tx) error {
@@ -205,7 +210,7 @@ func (h *Pipeline) TotalLoss(receiver string) (n uint64) {
 	return n
 }
 
-// flood fills the spool with what waits for another receiver until the record of the workload is evicted.
+// Flood fills the spool with what waits for another receiver until the record of the workload is evicted.
 func (h *Pipeline) Flood(receiver, workload string) {
 	for i := 0; i < 2000 && !h.Gone(receiver, workload); i++ {
 		err := h.Spool.Update(func(tx *spool.Tx) error {
@@ -221,6 +226,7 @@ func (h *Pipeline) Flood(receiver, workload string) {
 	}
 }
 
+// Lose counts a loss of one incident of so many events for a receiver.
 func (h *Pipeline) Lose(receiver string, events uint64) {
 	h.t.Helper()
 	err := h.Spool.Update(func(tx *spool.Tx) error {
@@ -231,7 +237,7 @@ func (h *Pipeline) Lose(receiver string, events uint64) {
 	}
 }
 
-// untoldLoss returns how many lost events a receiver has not been told of.
+// UntoldLoss returns how many lost events a receiver has not been told of.
 func (h *Pipeline) UntoldLoss(receiver string) (n uint64) {
 	h.t.Helper()
 	err := h.Spool.View(func(tx *spool.Tx) error {
@@ -246,7 +252,7 @@ func (h *Pipeline) UntoldLoss(receiver string) (n uint64) {
 	return n
 }
 
-// lost returns how many incidents of a queue were lost so far.
+// Lost returns how many incidents of a queue were lost so far.
 func (h *Pipeline) Lost(receiver string) (n uint64) {
 	h.t.Helper()
 	err := h.Spool.View(func(tx *spool.Tx) error {
@@ -261,6 +267,7 @@ func (h *Pipeline) Lost(receiver string) (n uint64) {
 	return n
 }
 
+// SmallSpool opens a spool with another bound.
 func SmallSpool(t *testing.T, path string, maxBytes int64) *spool.Spool {
 	t.Helper()
 	s, err := spool.Open(spool.Options{Path: path, MaxBytes: maxBytes})
@@ -270,6 +277,7 @@ func SmallSpool(t *testing.T, path string, maxBytes int64) *spool.Spool {
 	return s
 }
 
+// SeverityOf calls NodeNotReady critical, and nothing else.
 func SeverityOf(reason string) notify.Severity {
 	if reason == "NodeNotReady" {
 		return notify.Critical
@@ -277,9 +285,10 @@ func SeverityOf(reason string) notify.Severity {
 	return notify.Warning
 }
 
+// ErrUnreachable is what a receiver returns that is away.
 var ErrUnreachable = &notify.Error{Outcome: notify.Retry, Reason: "cannot be reached", Err: errors.New("connection refused")}
 
-// warning is an event of a deployment's pod.
+// Warning is an event of a deployment's pod.
 func Warning(workload string, version, count int, at time.Time) event.Event {
 	return event.Event{
 		ObjectMeta: event.ObjectMeta{
@@ -342,9 +351,9 @@ func NewOn(t testing.TB, s *spool.Spool, receivers map[string]notify.Receiver) *
 		t.Fatal(err)
 	}
 	for name, r := range receivers {
-		h.Rules.Routes = append(h.Rules.Routes, intake.Route{Receiver: name, Match: everything, Policy: Policy})
+		h.Rules.Routes = append(h.Rules.Routes, intake.Route{Receiver: name, Match: everything, Policy: Policy()})
 		h.Options[name] = &deliver.Options{
-			Name: name, Receiver: r, Spool: s, Policy: Policy, Cluster: "shop-1",
+			Name: name, Receiver: r, Spool: s, Policy: Policy(), Cluster: "shop-1",
 			Limits:   []*rate.Limiter{rate.NewLimiter(rate.Inf, 1)},
 			Severity: SeverityOf,
 			Timeout:  30 * time.Second, MaxBackoff: 5 * time.Minute,
@@ -375,7 +384,7 @@ func (h *Pipeline) SetPolicy(receiver string, policy incident.Policy) {
 
 // PerEvent gives ops a record for each event.
 func PerEvent(h *Pipeline) {
-	policy := Policy
+	policy := Policy()
 	policy.PerEvent = true
 	h.SetPolicy("ops", policy)
 }

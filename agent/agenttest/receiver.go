@@ -28,6 +28,7 @@ type Receiver struct {
 	UnnamedEvents uint64
 }
 
+// Render takes as many incidents as fit.
 func (r *Receiver) Render(m *notify.Message, form notify.Form) (*notify.Request, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -48,6 +49,7 @@ func (r *Receiver) Render(m *notify.Message, form notify.Form) (*notify.Request,
 	return request, nil
 }
 
+// Send answers as it was told to.
 func (r *Receiver) Send(ctx context.Context, _ *notify.Request) error {
 	r.mu.Lock()
 	r.attempts++
@@ -64,6 +66,7 @@ func (r *Receiver) Send(ctx context.Context, _ *notify.Request) error {
 	return nil
 }
 
+// Limits returns Bounds, or 50 incidents where they say nothing.
 func (r *Receiver) Limits() notify.Limits {
 	l := r.Bounds
 	if l.Batch == 0 {
@@ -72,6 +75,7 @@ func (r *Receiver) Limits() notify.Limits {
 	return l
 }
 
+// Close does nothing.
 func (*Receiver) Close() {}
 
 // Tries returns how many messages were attempted.

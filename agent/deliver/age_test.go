@@ -39,7 +39,7 @@ func TestMaxAgeExpiresNothingOfAHealthyReceiver(t *testing.T) {
 					h.Show(e)
 					agenttest.Pass(5 * time.Minute)
 				}
-				agenttest.Pass(agenttest.Policy.RepeatInterval + time.Hour)
+				agenttest.Pass(agenttest.Policy().RepeatInterval + time.Hour)
 				told, openings := 0, make(map[time.Time]bool)
 				for _, m := range r.Messages() {
 					if len(m.Losses) > 0 {

@@ -363,8 +363,8 @@ func TestRecordThatFailsAloneHoldsNoOther(t *testing.T) {
 		h.Start()
 		defer h.Close()
 		first := agenttest.Observation(agenttest.Warning("poison", 10, 1, time.Now()), time.Now())
-		in, _, _ := agenttest.Policy.Fold(nil, &first)
-		platform.SetFailKeys(in.Alert(agenttest.Policy, "shop-1", notify.Warning).ID)
+		in, _, _ := agenttest.Policy().Fold(nil, &first)
+		platform.SetFailKeys(in.Alert(agenttest.Policy(), "shop-1", notify.Warning).ID)
 		h.Show(agenttest.Warning("poison", 10, 1, time.Now()), agenttest.Warning("good0", 11, 1, time.Now()))
 		for i := range 10 {
 			agenttest.Pass(time.Minute)

@@ -62,7 +62,7 @@ func TestResolvedIncidentsAreNamedInTheNextMessageWhereAskedFor(t *testing.T) {
 			h.Start()
 			defer h.Close()
 			h.Show(agenttest.Warning("web", 10, 3, time.Now()))
-			agenttest.Pass(agenttest.Policy.ResolveAfter + time.Minute)
+			agenttest.Pass(agenttest.Policy().ResolveAfter + time.Minute)
 			if n := len(r.Messages()); n != 1 {
 				t.Fatalf("%d messages, want 1: the end of an incident is no reason for one", n)
 			}
@@ -95,7 +95,7 @@ func TestHalfHoursAreAvoidedWhereThePlatformAsksForIt(t *testing.T) {
 			h.Start()
 			defer h.Close()
 			// A bubble begins at midnight.
-			agenttest.Pass(30*time.Minute - agenttest.Policy.GroupWait - time.Second)
+			agenttest.Pass(30*time.Minute - agenttest.Policy().GroupWait - time.Second)
 			for i := range 5 {
 				h.Show(agenttest.Warning(fmt.Sprintf("web%d", i), 10+i, 1, time.Now()))
 				agenttest.Pass(30 * time.Minute)
@@ -500,9 +500,9 @@ func TestClockThatWasPutBackHoldsNoMessage(t *testing.T) {
 				}
 				h := agenttest.New(t, map[string]notify.Receiver{"ops": ops, "archive": archive, "lost": lost})
 				defer h.Close()
-				each := agenttest.Policy
+				each := agenttest.Policy()
 				each.PerEvent = true
-				policies := map[string]incident.Policy{"ops": agenttest.Policy, "lost": agenttest.Policy, "archive": each}
+				policies := map[string]incident.Policy{"ops": agenttest.Policy(), "lost": agenttest.Policy(), "archive": each}
 				h.Options["archive"].Policy = each
 				// The records were made while the clock ran ahead; of the second event only the metadata changed then.
 				future := time.Now().Add(ahead)
@@ -544,7 +544,7 @@ func TestShorterPausesHoldWhatWaitsNoLonger(t *testing.T) {
 		r := &agenttest.Receiver{}
 		h := agenttest.New(t, map[string]notify.Receiver{"ops": r})
 		defer h.Close()
-		long := agenttest.Policy
+		long := agenttest.Policy()
 		long.GroupInterval, long.RepeatInterval, long.ResolveAfter = 24*time.Hour, 24*time.Hour, 48*time.Hour
 		now := time.Now()
 		err := h.Spool.Update(func(tx *spool.Tx) error {
@@ -567,7 +567,7 @@ func TestShorterPausesHoldWhatWaitsNoLonger(t *testing.T) {
 			t.Fatal(err)
 		}
 		h.Start()
-		agenttest.Pass(agenttest.Policy.Longest() + time.Minute)
+		agenttest.Pass(agenttest.Policy().Longest() + time.Minute)
 		agenttest.WantTold(t, r, map[string]int{"db": 1})
 	})
 }
@@ -579,7 +579,7 @@ func TestClockThatIsSetMakesNothingStandStill(t *testing.T) {
 	defer h.Close()
 	err := h.Spool.Update(func(tx *spool.Tx) error {
 		o := agenttest.Observation(agenttest.Warning("web", 10, 1, time.Now()), time.Now().Add(time.Second))
-		_, err := inbox.Fold(tx.Queue("ops"), agenttest.Policy, &o)
+		_, err := inbox.Fold(tx.Queue("ops"), agenttest.Policy(), &o)
 		return err
 	})
 	if err != nil {

@@ -72,7 +72,7 @@ func TestDigestHoldsNoBacklogInMemory(t *testing.T) {
 					e := agenttest.Warning(fmt.Sprintf("web%d", i), 10+i, 1, at)
 					e.Message = strings.Repeat("Back-off restarting failed container. ", 16)
 					o := agenttest.Observation(e, at)
-					if _, err := inbox.Fold(tx.Queue("ops"), agenttest.Policy, &o); err != nil {
+					if _, err := inbox.Fold(tx.Queue("ops"), agenttest.Policy(), &o); err != nil {
 						return err
 					}
 				}
@@ -90,7 +90,7 @@ func TestDigestHoldsNoBacklogInMemory(t *testing.T) {
 			return int64(m.HeapAlloc)
 		}
 		before := live()
-		in := &inbox.Inbox{Spool: h.Spool, Receiver: "ops", Policy: agenttest.Policy, Severity: agenttest.SeverityOf}
+		in := &inbox.Inbox{Spool: h.Spool, Receiver: "ops", Policy: agenttest.Policy(), Severity: agenttest.SeverityOf}
 		var g *inbox.Digest
 		none := func([]byte) bool { return false }
 		if _, err := in.Read(time.Now(), func(r *inbox.Reading) (err error) { g, err = r.Digest(none); return err }); err != nil {

@@ -25,14 +25,14 @@ func TestLossesOfAKafkaRecordThatWasNotWrittenStayUntold(t *testing.T) {
 		defer h.Close()
 		h.Lose("ops", 700)
 		first := agenttest.Observation(agenttest.Warning("newest", 11, 1, time.Now()), time.Now())
-		in, _, _ := agenttest.Policy.Fold(nil, &first)
-		platform.SetFailKeys(in.Alert(agenttest.Policy, "shop-1", notify.Warning).ID)
+		in, _, _ := agenttest.Policy().Fold(nil, &first)
+		platform.SetFailKeys(in.Alert(agenttest.Policy(), "shop-1", notify.Warning).ID)
 		err := h.Spool.Update(func(tx *spool.Tx) error {
 			older := agenttest.Observation(agenttest.Warning("older", 10, 1, time.Now().Add(-time.Minute)), time.Now())
-			if _, err := inbox.Fold(tx.Queue("ops"), agenttest.Policy, &older); err != nil {
+			if _, err := inbox.Fold(tx.Queue("ops"), agenttest.Policy(), &older); err != nil {
 				return err
 			}
-			_, err := inbox.Fold(tx.Queue("ops"), agenttest.Policy, &first)
+			_, err := inbox.Fold(tx.Queue("ops"), agenttest.Policy(), &first)
 			return err
 		})
 		if err != nil {

@@ -96,7 +96,7 @@ func TestIncidentThatBeganAnewWhileItsMessageWasOnItsWayIsNews(t *testing.T) {
 						return err
 					}
 					o := agenttest.Observation(agenttest.Warning("web", 11, 1, time.Now()), time.Now())
-					_, err := inbox.Fold(q, agenttest.Policy, &o)
+					_, err := inbox.Fold(q, agenttest.Policy(), &o)
 					return err
 				})
 				if err != nil {
@@ -112,7 +112,7 @@ func TestIncidentThatBeganAnewWhileItsMessageWasOnItsWayIsNews(t *testing.T) {
 				// The message is the simplest form of one that was refused.
 				deliver.TrySimply(h.Deliveries["ops"], incident.Key("shop", "Pod", "web", "BackOff"))
 				o := agenttest.Observation(agenttest.Warning("web", 10, 4, time.Now()), time.Now())
-				if err := h.Spool.Update(func(tx *spool.Tx) error { _, err := inbox.Fold(tx.Queue("ops"), agenttest.Policy, &o); return err }); err != nil {
+				if err := h.Spool.Update(func(tx *spool.Tx) error { _, err := inbox.Fold(tx.Queue("ops"), agenttest.Policy(), &o); return err }); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -50,7 +50,7 @@ func TestOneLongMessageStopsNothing(t *testing.T) {
 			// An event of the incident again: its acknowledgement fits too.
 			long.Count, long.ResourceVersion, long.LastTimestamp = 2, "13", time.Now()
 			h.Show(long)
-			agenttest.Pass(agenttest.Policy.GroupInterval + time.Minute)
+			agenttest.Pass(agenttest.Policy().GroupInterval + time.Minute)
 			if n := h.Untold("ops"); n != 0 {
 				t.Errorf("%d observations wait", n)
 			}

@@ -53,13 +53,13 @@ func TestNewsAndWhatIsSetAsideTakeTurns(t *testing.T) {
 		const aside = 20
 		for i := range aside {
 			o := agenttest.Observation(agenttest.Warning(fmt.Sprintf("poison%d", i), 10+i, 1, time.Now()), time.Now())
-			in, _, _ := agenttest.Policy.Fold(nil, &o)
-			if err := h.Spool.Update(func(tx *spool.Tx) error { _, err := inbox.Fold(tx.Queue("ops"), agenttest.Policy, &o); return err }); err != nil {
+			in, _, _ := agenttest.Policy().Fold(nil, &o)
+			if err := h.Spool.Update(func(tx *spool.Tx) error { _, err := inbox.Fold(tx.Queue("ops"), agenttest.Policy(), &o); return err }); err != nil {
 				t.Fatal(err)
 			}
 			e := &inbox.Entry{Incident: in}
 			err := h.Spool.View(func(tx *spool.Tx) error {
-				at, _, err := inbox.Pending(tx.Queue("ops"), agenttest.Policy, &o)
+				at, _, err := inbox.Pending(tx.Queue("ops"), agenttest.Policy(), &o)
 				e.Key = at.Key
 				return err
 			})

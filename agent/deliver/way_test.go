@@ -80,7 +80,7 @@ func TestConnectionOfTheWayOutBeforeIsNotUsed(t *testing.T) {
 			if len(told) != i+1 {
 				t.Fatalf("%d messages arrived, want %d", len(told), i+1)
 			}
-			if late := told[i].Sub(begin); late > agenttest.Policy.GroupWait+3*time.Second {
+			if late := told[i].Sub(begin); late > agenttest.Policy().GroupWait+3*time.Second {
 				t.Errorf("message %d arrived after %s", i, late)
 			}
 			// The modem comes back with another address.

@@ -27,7 +27,7 @@ func backlog(tb testing.TB, n int) *spool.Spool {
 				e := agenttest.Warning(fmt.Sprintf("web%d", i), i+1, 1, time.Now())
 				e.Message = strings.Repeat("Back-off restarting failed container ", 5)
 				o := agenttest.Observation(e, time.Now())
-				if _, err := inbox.Fold(tx.Queue("ops"), agenttest.Policy, &o); err != nil {
+				if _, err := inbox.Fold(tx.Queue("ops"), agenttest.Policy(), &o); err != nil {
 					return err
 				}
 			}

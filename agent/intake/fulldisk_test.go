@@ -35,7 +35,7 @@ func TestFullDiskRepeatsNoMessage(t *testing.T) {
 					return nil
 				}
 				h := agenttest.NewOn(t, s, map[string]notify.Receiver{"ops": r})
-				policy := agenttest.Policy
+				policy := agenttest.Policy()
 				policy.PerEvent = perEvent
 				h.SetPolicy("ops", policy)
 				h.Start()

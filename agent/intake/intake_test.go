@@ -190,7 +190,7 @@ func TestABurstIsCommittedInBatches(t *testing.T) {
 		for i := range 2000 {
 			h.Show(agenttest.Warning(fmt.Sprintf("web%d", i%40), 10+i, 1+i/40, time.Now()))
 		}
-		agenttest.Pass(agenttest.Policy.GroupWait - 100*time.Millisecond/2)
+		agenttest.Pass(agenttest.Policy().GroupWait - 100*time.Millisecond/2)
 		if commits := h.Intake.Status().Commits; commits > 2000/intake.MaxBatch+2 {
 			t.Errorf("%d commits for a burst of 2000 events, want at most %d", commits, 2000/intake.MaxBatch+2)
 		}
@@ -243,7 +243,7 @@ func TestArchiveIsWrittenOnceAGroupWait(t *testing.T) {
 			agenttest.Pass(100 * time.Millisecond)
 		}
 		if commits := h.Intake.Status().Commits; commits > 13 {
-			t.Errorf("%d commits in a minute, want one each %s", commits, agenttest.Policy.GroupWait)
+			t.Errorf("%d commits in a minute, want one each %s", commits, agenttest.Policy().GroupWait)
 		}
 		agenttest.Pass(10 * time.Second)
 		if n := len(r.Workloads()); n != 600 {

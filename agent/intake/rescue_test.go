@@ -105,7 +105,7 @@ func TestNewsIsToldAfterWhatFailedIsGone(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		agenttest.Pass(agenttest.Policy.GroupInterval + 10*time.Minute)
+		agenttest.Pass(agenttest.Policy().GroupInterval + 10*time.Minute)
 		down = false
 		h.Show(agenttest.Warning("db", 11, 1, time.Now()))
 		agenttest.Pass(time.Minute)

@@ -127,7 +127,7 @@ func TestEachHeartbeatIsAMessageOfItsOwn(t *testing.T) {
 		h := agenttest.New(t, map[string]notify.Receiver{"ops": r})
 		h.Start()
 		defer h.Close()
-		set, started := settings(func(c *config.Config) { c.Heartbeat = agenttest.Policy.ResolveAfter / 3 }), time.Now()
+		set, started := settings(func(c *config.Config) { c.Heartbeat = agenttest.Policy().ResolveAfter / 3 }), time.Now()
 		defer background(t, func(ctx context.Context) error { return reporterOf(h).Heartbeats(ctx, set, started, lastDelivered(h)) })()
 		agenttest.Pass(12 * time.Hour)
 		var last time.Time

@@ -59,7 +59,7 @@ func TestEnginesAreToldHowTheSiteStands(t *testing.T) {
 				return nil
 			}
 			h := agenttest.New(t, map[string]notify.Receiver{"ops": ops, "chat": chat})
-			policy := agenttest.Policy
+			policy := agenttest.Policy()
 			policy.PerEvent = perEvent
 			h.SetPolicy("ops", policy)
 			h.Start()

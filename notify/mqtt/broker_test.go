@@ -219,14 +219,3 @@ func readFrame(c io.Reader) (kind byte, rest []byte, err error) {
 	_, err = io.ReadFull(c, rest)
 	return kind, rest, err
 }
-
-// noting dials, and notes the sockets.
-func noting(dialled chan<- net.Conn) func(context.Context, string, string) (net.Conn, error) {
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		c, err := new(net.Dialer).DialContext(ctx, network, address)
-		if err == nil {
-			dialled <- c
-		}
-		return c, err
-	}
-}

@@ -486,7 +486,7 @@ func readLetter(raw []byte) (letter Letter, mistake string) {
 	if mistake := letterMistake(m.Header); mistake != "" {
 		return letter, mistake
 	}
-	var body io.Reader = m.Body
+	body := m.Body
 	switch encoding := m.Header.Get("Content-Transfer-Encoding"); encoding {
 	case "quoted-printable":
 		body = quotedprintable.NewReader(body)
