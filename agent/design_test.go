@@ -9,7 +9,7 @@ import (
 
 // The packages of an event's way, in its order. Each may know those before it.
 var way = []string{
-	"agent/event", "agent/watch/stream", "agent/watch/apiclient", "agent/watch", "agent/filter", "agent/ledger", "agent/incident",
+	"agent/event", "agent/watch/stream", "agent/watch/apiclient", "agent/watch/health", "agent/watch", "agent/filter", "agent/ledger", "agent/incident",
 	"agent/intake", "agent/inbox", "agent/deliver",
 }
 
@@ -24,7 +24,8 @@ var standsOn = map[string][]string{
 	"agent/event":           {},
 	"agent/watch/stream":    {"agent/event"},
 	"agent/watch/apiclient": {"agent/watch/stream"},
-	"agent/watch":           {"agent/event", "agent/watch/stream", "agent/watch/apiclient"},
+	"agent/watch/health":    {"agent/watch/stream", "agent/watch/apiclient"},
+	"agent/watch":           {"agent/event", "agent/watch/stream", "agent/watch/apiclient", "agent/watch/health"},
 	"agent/filter":          {"agent/event"},
 	"agent/dial":            {"agent/dial/budget"},
 	"agent/dial/budget":     {},

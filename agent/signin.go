@@ -9,6 +9,7 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent/ledger"
 	"github.com/edge-eventer/edge-eventer/agent/retry"
 	"github.com/edge-eventer/edge-eventer/agent/watch"
+	"github.com/edge-eventer/edge-eventer/agent/watch/health"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
@@ -60,7 +61,7 @@ func (a *Agent) relist() {
 }
 
 // namespaces returns how the watches stand; none before the agent has signed in.
-func (a *Agent) namespaces() []watch.NamespaceStatus {
+func (a *Agent) namespaces() []health.Status {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.seen.watcher == nil {
@@ -71,15 +72,15 @@ func (a *Agent) namespaces() []watch.NamespaceStatus {
 
 // failing returns each namespace that is to be watched and its failure, nil where it is seen. Before the agent has signed in, nothing
 // is.
-func (a *Agent) failing() map[string]*watch.Failing {
-	namespaces := make(map[string]*watch.Failing)
+func (a *Agent) failing() map[string]*health.Failing {
+	namespaces := make(map[string]*health.Failing)
 	for _, n := range a.namespaces() {
 		namespaces[n.Namespace] = n.Failing
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.seen.watcher == nil {
-		namespaces[""] = &watch.Failing{Since: a.started, Unseen: true, Err: errors.New(a.seen.signInError)}
+		namespaces[""] = &health.Failing{Since: a.started, Unseen: true, Err: errors.New(a.seen.signInError)}
 	}
 	return namespaces
 }

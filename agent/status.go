@@ -14,7 +14,7 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent/ledger"
 	"github.com/edge-eventer/edge-eventer/agent/memory"
 	"github.com/edge-eventer/edge-eventer/agent/status"
-	"github.com/edge-eventer/edge-eventer/agent/watch"
+	"github.com/edge-eventer/edge-eventer/agent/watch/health"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
 
@@ -112,7 +112,7 @@ func receiverStatus(tx *spool.Tx, deliveries []*deliver.Delivery, in *intake.Int
 	return receivers
 }
 
-func watchStatus(n *watch.NamespaceStatus) status.Watch {
+func watchStatus(n *health.Status) status.Watch {
 	w := status.Watch{
 		Namespace: n.Namespace, State: string(n.State), Since: n.Since, LastEvent: n.LastEvent, LastList: n.LastList, LastAnswer: n.LastAnswer,
 		WatchCounts: status.WatchCounts{Lists: n.Lists, Watches: n.Watches, Expired: n.Expired, Failures: n.Failures, Skipped: n.Skipped},

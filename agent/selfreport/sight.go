@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/retry"
-	"github.com/edge-eventer/edge-eventer/agent/watch"
+	"github.com/edge-eventer/edge-eventer/agent/watch/health"
 )
 
 // sightInterval is how often the agent looks whether the API server still shows events.
@@ -18,7 +18,7 @@ const sightInterval = 15 * time.Second
 // Sight tells an incident when events cannot be seen for longer than after, once per absence: of the API server, or of single
 // namespaces while others are seen. The first is the one alert that nothing inside a dead cluster can send. failing returns each
 // namespace that is to be watched and its failure, nil where it is seen. It returns nil when ctx ends.
-func (r *Reporter) Sight(ctx context.Context, after time.Duration, failing func() map[string]*watch.Failing) error {
+func (r *Reporter) Sight(ctx context.Context, after time.Duration, failing func() map[string]*health.Failing) error {
 	if after == 0 {
 		return nil
 	}
@@ -53,7 +53,7 @@ type blindness struct {
 const everywhere = "*"
 
 // look returns what is to be told now; an empty reason stands for nothing.
-func (b *blindness) look(now time.Time, namespaces map[string]*watch.Failing) (reason, message string) {
+func (b *blindness) look(now time.Time, namespaces map[string]*health.Failing) (reason, message string) {
 	blind := make(map[string]time.Time)
 	var since time.Time
 	var cause error

@@ -20,6 +20,7 @@ import (
 
 	. "github.com/edge-eventer/edge-eventer/agent/watch"
 	"github.com/edge-eventer/edge-eventer/agent/watch/apiclient"
+	"github.com/edge-eventer/edge-eventer/agent/watch/health"
 	"github.com/edge-eventer/edge-eventer/agent/watch/stream"
 )
 
@@ -303,7 +304,7 @@ func TestHalfOpenWatchIsNoticed(t *testing.T) {
 	kubeconfig(t, config, "https://"+link.Addr().String(), server, "{token: secret}")
 	w := run(t, WithPings(fast(Options{Kubeconfig: config}), 300*time.Millisecond, 200*time.Millisecond), sink)
 	sink.wait(t, "the list", func(s *tap) bool { return s.taken["a"] == 1 })
-	eventually(t, "a watch", func() bool { return w.Status().Namespaces[0].State == StateWatching })
+	eventually(t, "a watch", func() bool { return w.Status().Namespaces[0].State == health.Watching })
 	before := w.Status().Namespaces[0].Watches
 
 	link.freeze()

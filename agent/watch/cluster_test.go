@@ -12,6 +12,7 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent/clustertest/faultproxy"
 	"github.com/edge-eventer/edge-eventer/agent/event"
 	. "github.com/edge-eventer/edge-eventer/agent/watch"
+	"github.com/edge-eventer/edge-eventer/agent/watch/health"
 )
 
 // Each of these watches a namespace of its own as the agent's ServiceAccount, which may get, list and watch events and
@@ -65,7 +66,7 @@ func watchAs(t *testing.T, c *clustertest.Cluster, namespace string, sink *tap, 
 // watching waits for a watch that works.
 func watching(t *testing.T, w *Watcher) {
 	t.Helper()
-	eventually(t, "a watch", func() bool { s := w.Status().Namespaces[0]; return s.State == StateWatching && s.Failing == nil })
+	eventually(t, "a watch", func() bool { s := w.Status().Namespaces[0]; return s.State == health.Watching && s.Failing == nil })
 }
 
 func TestTwentyThousandEventsAtStartAreEachTakenOnce(t *testing.T) {

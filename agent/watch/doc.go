@@ -11,6 +11,6 @@
 //   - No failure ends it and none makes it loop without a pause.
 //   - It needs get, list and watch on events, and nothing else.
 //
-// Two packages below it know the API server: apiclient asks, and is the only one in the agent that imports client-go; stream reads the
-// answers. What is here decides what to ask next, and what the state of the watch is. DESIGN.md says why and what each fault does.
+// Of the packages below it, apiclient asks, and is the only one in the agent that imports client-go; stream reads the answers; health
+// keeps how it goes. What is here decides what to ask next. DESIGN.md says why and what each fault does.
 package watch

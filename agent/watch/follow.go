@@ -12,6 +12,7 @@ import (
 
 	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/watch/apiclient"
+	"github.com/edge-eventer/edge-eventer/agent/watch/health"
 	"github.com/edge-eventer/edge-eventer/agent/watch/stream"
 )
 
@@ -32,15 +33,15 @@ func (l *loop) follow(ctx context.Context) error {
 	defer a.Close()
 	a.EndAfter(timeout + l.timing.stall)
 	opened := time.Now()
-	l.health.set(StateWatching)
-	l.health.note(func(s *NamespaceStatus) {
+	l.health.Set(health.Watching)
+	l.health.Note(func(s *health.Status) {
 		s.Watches++
 		s.LastAnswer = opened
 	})
 	// A watch works when it is open for a while, or shows something.
 	works := time.AfterFunc(l.timing.short, func() {
-		l.health.healthy()
-		l.health.opened()
+		l.health.Healthy()
+		l.health.Opened()
 	})
 	defer works.Stop()
 
@@ -48,18 +49,18 @@ func (l *loop) follow(ctx context.Context) error {
 	err = l.frames(ctx, stream.NewScanner(a))
 	lasted := time.Since(opened)
 	if err == nil {
-		l.health.closed(0)
+		l.health.Closed(0)
 	} else {
-		l.health.closed(l.timing.stall)
+		l.health.Closed(l.timing.stall)
 	}
-	if errors.Is(err, errHeldBack) {
+	if errors.Is(err, health.ErrHeldBack) {
 		err = nil
 	}
 	if lasted >= l.timing.short || l.position != before {
-		l.health.healthy()
+		l.health.Healthy()
 		l.backoff.Reset()
 	} else if err == nil {
-		return errClosedAtOnce
+		return health.ErrClosedAtOnce
 	}
 	return err
 }
@@ -76,7 +77,7 @@ func (l *loop) frames(ctx context.Context, s *stream.Scanner) error {
 		case err != nil:
 			return err
 		}
-		l.health.note(func(s *NamespaceStatus) { s.LastAnswer = time.Now() })
+		l.health.Note(func(s *health.Status) { s.LastAnswer = time.Now() })
 		if err := l.frame(ctx, frame); err != nil {
 			return err
 		}
@@ -93,7 +94,7 @@ func (l *loop) frame(ctx context.Context, data stream.Raw) error {
 	case stream.Bookmark:
 		// It shows no event, so the sink, which would have to write for it, is not told.
 		l.moveTo(f.Event.ResourceVersion)
-		l.health.opened()
+		l.health.Opened()
 		return nil
 	case stream.Error:
 		return apiclient.StatusError(f.Status)
@@ -106,23 +107,23 @@ func (l *loop) frame(ctx context.Context, data stream.Raw) error {
 
 // skip counts and logs an event that cannot be read: it does not hold up the others, and the sink counts it as lost.
 func (l *loop) skip(err error) {
-	l.health.note(func(s *NamespaceStatus) { s.Skipped++ })
+	l.health.Note(func(s *health.Status) { s.Skipped++ })
 	l.logger.Error("event cannot be read and is left out", "namespace", l.namespace, "err", err)
 }
 
 // change shows a change to the sink.
 func (l *loop) change(ctx context.Context, c Change) error {
 	c.Namespace, c.At = l.namespace, time.Now()
-	l.health.holds(c.At)
+	l.health.Holds(c.At)
 	if err := l.sink.Watched(ctx, c); err != nil {
-		return &sinkError{err}
+		return &health.SinkError{Err: err}
 	}
 	l.moveTo(c.Event.ResourceVersion)
-	l.health.note(func(s *NamespaceStatus) { s.LastEvent = time.Now() })
+	l.health.Note(func(s *health.Status) { s.LastEvent = time.Now() })
 	if time.Since(c.At) > l.timing.stall {
-		return errHeldBack
+		return health.ErrHeldBack
 	}
-	l.health.holds(time.Time{})
+	l.health.Holds(time.Time{})
 	return nil
 }
 

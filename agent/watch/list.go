@@ -9,6 +9,7 @@ import (
 
 	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/watch/apiclient"
+	"github.com/edge-eventer/edge-eventer/agent/watch/health"
 	"github.com/edge-eventer/edge-eventer/agent/watch/stream"
 )
 
@@ -85,14 +86,14 @@ func (l *loop) list(ctx context.Context) error {
 		return err
 	}
 	defer l.listing.endTurn()
-	p := pager{loop: l, page: Page{Namespace: l.namespace, First: true, At: time.Now(), Seen: l.health.seen()}}
+	p := pager{loop: l, page: Page{Namespace: l.namespace, First: true, At: time.Now(), Seen: l.health.Seen()}}
 	for tries := 1; ; {
 		err := p.next(ctx)
 		if err == nil && p.token == "" {
 			break
 		}
 		refusal, isRefusal := errors.AsType[*apiclient.Error](err)
-		_, isSink := errors.AsType[*sinkError](err)
+		_, isSink := errors.AsType[*health.SinkError](err)
 		switch {
 		case err == nil:
 			tries = 1
@@ -111,15 +112,15 @@ func (l *loop) list(ctx context.Context) error {
 		default:
 			tries++
 			l.listing.endTurn()
-			if !l.pause(ctx, stepList, err) || l.listing.takeTurn(ctx) != nil {
+			if !l.pause(ctx, health.StepList, err) || l.listing.takeTurn(ctx) != nil {
 				return err
 			}
-			l.health.set(StateListing)
+			l.health.Set(health.Listing)
 		}
 	}
 	l.listing.expired = 0
 	l.position, l.mustList = p.page.ResourceVersion, false
-	l.health.listed(p.page.At)
+	l.health.Listed(p.page.At)
 	return nil
 }
 
@@ -169,7 +170,7 @@ func (p *pager) next(ctx context.Context) error {
 		return err
 	}
 	p.token = meta.Continue
-	l.health.answered()
+	l.health.Answered()
 	return nil
 }
 
@@ -182,10 +183,10 @@ func (p *pager) give(ctx context.Context, date time.Time, meta stream.ListMeta, 
 	}
 	p.page.Last = last
 	if err := l.sink.List(ctx, p.page); err != nil {
-		return &sinkError{err}
+		return &health.SinkError{Err: err}
 	}
 	if len(p.page.Events) > 0 {
-		l.health.note(func(s *NamespaceStatus) { s.LastEvent = time.Now() })
+		l.health.Note(func(s *health.Status) { s.LastEvent = time.Now() })
 	}
 	p.page.First, p.broken = false, !last
 	p.page.Events, p.page.Unreadable, p.text = p.page.Events[:0], nil, 0

@@ -10,6 +10,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/edge-eventer/edge-eventer/agent/watch/apiclient"
+	"github.com/edge-eventer/edge-eventer/agent/watch/health"
 )
 
 // timing holds the times that tests shorten.
@@ -53,7 +54,7 @@ type loop struct {
 	sink      Sink
 	logger    *slog.Logger
 	timing    timing
-	health    *health
+	health    *health.Keeper
 	backoff   *backoff.ExponentialBackOff
 
 	// position is the resourceVersion up to which the sink has everything; "" before the first list.
@@ -97,7 +98,7 @@ func newLoop(namespace string, o Options, c *apiclient.Client, sink Sink, turns 
 		sink:      sink,
 		logger:    o.Logger,
 		timing:    o.timing,
-		health:    newHealth(namespace, o.Logger),
+		health:    health.New(namespace, o.Logger),
 		listing:   listing{pageSize: o.PageSize, turns: turns},
 		// Full jitter: each pause is drawn evenly between 0 and a bound that doubles. It never gives up; the library's
 		// default does after 15 minutes.
@@ -112,14 +113,14 @@ func newLoop(namespace string, o Options, c *apiclient.Client, sink Sink, turns 
 }
 
 func (l *loop) run(ctx context.Context) {
-	defer l.health.set(StateWaiting)
+	defer l.health.Set(health.Waiting)
 	for {
 		position, err := l.sink.Position(l.namespace)
 		if err == nil {
 			l.position, l.mustList = position, position == ""
 			break
 		}
-		if !l.pause(ctx, stepPosition, &sinkError{err}) {
+		if !l.pause(ctx, health.StepPosition, &health.SinkError{Err: err}) {
 			return
 		}
 	}
@@ -133,19 +134,19 @@ func (l *loop) round(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l.mustList = l.stale.begin(cancel) || l.mustList
-	l.health.set(StateListing)
+	l.health.Set(health.Listing)
 	if err := l.catchUp(ctx); err != nil {
-		l.pause(ctx, stepList, err)
+		l.pause(ctx, health.StepList, err)
 		return
 	}
 	started := time.Now()
 	err := l.follow(ctx)
-	if apiclient.Gone(err) || errors.Is(err, errClosedAtOnce) {
+	if apiclient.Gone(err) || errors.Is(err, health.ErrClosedAtOnce) {
 		l.mustList = true
 	}
 	switch {
 	case err != nil:
-		l.pause(ctx, stepWatch, err)
+		l.pause(ctx, health.StepWatch, err)
 	case time.Since(started) < l.timing.short:
 		// It showed something, but a server that ends every watch that soon would make this a hot loop.
 		l.wait(ctx, l.backoff.NextBackOff())
@@ -153,12 +154,12 @@ func (l *loop) round(ctx context.Context) {
 }
 
 // pause waits after a failure, and reports whether ctx goes on.
-func (l *loop) pause(ctx context.Context, s step, err error) bool {
+func (l *loop) pause(ctx context.Context, s health.Step, err error) bool {
 	if ctx.Err() != nil {
 		return false
 	}
-	l.health.failed(s, err)
-	l.health.set(StateWaiting)
+	l.health.Failed(s, err)
+	l.health.Set(health.Waiting)
 	d := l.backoff.NextBackOff()
 	refusal, isRefusal := errors.AsType[*apiclient.Error](err)
 	if isRefusal {
@@ -167,7 +168,7 @@ func (l *loop) pause(ctx context.Context, s step, err error) bool {
 	if !l.wait(ctx, d) {
 		return false
 	}
-	if _, isSink := errors.AsType[*sinkError](err); !isSink && (!isRefusal || refusal.Code == 401) {
+	if _, isSink := errors.AsType[*health.SinkError](err); !isSink && (!isRefusal || refusal.Code == 401) {
 		if err := l.client.Refresh(); err != nil {
 			l.logger.Debug("kubeconfig cannot be read again, going on with the old one", "namespace", l.namespace, "err", err)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/edge-eventer/edge-eventer/agent/event"
 	"github.com/edge-eventer/edge-eventer/agent/watch/apiclient"
+	"github.com/edge-eventer/edge-eventer/agent/watch/health"
 )
 
 // DefaultPageSize is how many events a page of a list holds at most: about 400 KiB of JSON with usual messages.
@@ -89,6 +90,12 @@ type Options struct {
 	connect func() (apiclient.Connection, error)
 }
 
+// Status is how the watch stands.
+type Status struct {
+	// Namespaces has one entry for each watched namespace, or one with the name "" for all.
+	Namespaces []health.Status
+}
+
 // Watcher lists and watches events.
 type Watcher struct {
 	loops []*loop
@@ -162,7 +169,7 @@ func (w *Watcher) Relist() {
 func (w *Watcher) Status() Status {
 	var s Status
 	for _, l := range w.loops {
-		s.Namespaces = append(s.Namespaces, l.health.status())
+		s.Namespaces = append(s.Namespaces, l.health.Status())
 	}
 	return s
 }

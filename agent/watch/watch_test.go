@@ -15,6 +15,7 @@ import (
 
 	. "github.com/edge-eventer/edge-eventer/agent/watch"
 	"github.com/edge-eventer/edge-eventer/agent/watch/apiclient"
+	"github.com/edge-eventer/edge-eventer/agent/watch/health"
 	"github.com/edge-eventer/edge-eventer/agent/watch/stream"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
@@ -89,11 +90,11 @@ func TestChangesAreShownInOrderAfterTheList(t *testing.T) {
 			t.Errorf("%d changes, want 4", changes)
 		}
 		s := w.Status().Namespaces[0]
-		if s.State != StateWatching || s.Failing != nil || s.Lists != 1 || s.Watches != 1 || s.LastEvent.IsZero() {
+		if s.State != health.Watching || s.Failing != nil || s.Lists != 1 || s.Watches != 1 || s.LastEvent.IsZero() {
 			t.Errorf("status %+v", s)
 		}
 		stop()
-		if s := w.Status().Namespaces[0]; s.State != StateWaiting {
+		if s := w.Status().Namespaces[0]; s.State != health.Waiting {
 			t.Errorf("state after the end is %s", s.State)
 		}
 	})
@@ -189,7 +190,7 @@ func TestWatchThatAlwaysClosesDoesNotLoopHot(t *testing.T) {
 				server.put("late")
 				after(time.Minute)
 				wantOnce(t, server, sink)
-				if s := w.Status().Namespaces[0]; s.Failing != nil || s.State != StateWatching {
+				if s := w.Status().Namespaces[0]; s.Failing != nil || s.State != health.Watching {
 					t.Errorf("status %+v", s)
 				}
 				if lines := log.lines(); len(lines) != 2 || !strings.Contains(lines[1], "events are watched again") {
@@ -261,7 +262,7 @@ func TestListThatAlwaysExpiresIsEndedByTheServersOffer(t *testing.T) {
 		fast.Store(true)
 		after(2 * time.Minute)
 		wantOnce(t, server, sink)
-		if s := w.Status().Namespaces[0]; s.State != StateWatching {
+		if s := w.Status().Namespaces[0]; s.State != health.Watching {
 			t.Errorf("status %+v", s)
 		}
 		stop()
@@ -775,7 +776,7 @@ func TestOneNamespaceListsAtATime(t *testing.T) {
 		w, stop := start(t, server, sink, Options{PageSize: 10, Namespaces: namespaces})
 		after(2 * time.Minute)
 		for _, s := range w.Status().Namespaces[1:] {
-			if s.State != StateWatching || s.Lists != 1 {
+			if s.State != health.Watching || s.Lists != 1 {
 				t.Errorf("namespace %s is %s after %d lists", s.Namespace, s.State, s.Lists)
 			}
 		}
@@ -784,7 +785,7 @@ func TestOneNamespaceListsAtATime(t *testing.T) {
 		}
 		server.setFault(nil)
 		after(2 * time.Minute)
-		if s := w.Status().Namespaces[0]; s.State != StateWatching {
+		if s := w.Status().Namespaces[0]; s.State != health.Watching {
 			t.Errorf("namespace %s is %s: %v", s.Namespace, s.State, s.Failing)
 		}
 		stop()

@@ -1,4 +1,4 @@
-package watch
+package health
 
 import (
 	"fmt"
@@ -7,27 +7,21 @@ import (
 	"time"
 )
 
-// State is what a namespace's watch is doing.
+// State is what the watch of a namespace is doing.
 type State string
 
 // The states of a watch.
 const (
-	// StateWaiting is a pause after a failure, or before the first request.
-	StateWaiting State = "waiting"
-	// StateListing is from the first request of a list, or of a check whether the position is still good, to its end.
-	StateListing State = "listing"
-	// StateWatching is while a watch is open.
-	StateWatching State = "watching"
+	// Waiting is a pause after a failure, or before the first request.
+	Waiting State = "waiting"
+	// Listing is from the first request of a list, or of a check whether the position is still good, to its end.
+	Listing State = "listing"
+	// Watching is while a watch is open.
+	Watching State = "watching"
 )
 
-// Status is how the watch stands.
+// Status is how the watch of one namespace stands. A zero time means never.
 type Status struct {
-	// Namespaces has one entry for each watched namespace, or one with the name "" for all.
-	Namespaces []NamespaceStatus
-}
-
-// NamespaceStatus is how the watch of one namespace stands. A zero time means never.
-type NamespaceStatus struct {
 	Namespace string
 	State     State
 	// Since is when State began.
@@ -74,26 +68,30 @@ type Failing struct {
 	Err error
 }
 
-// health keeps the status of a namespace and logs when it changes.
-type health struct {
+// Keeper keeps the Status of a namespace and logs when it changes. Its methods may be called from any goroutine.
+type Keeper struct {
 	logger *slog.Logger
 
-	mu   sync.Mutex
-	s    NamespaceStatus
-	step step
+	// mu guards what follows.
+	mu sync.Mutex
+	s  Status
+	// step is the one that failed last; told is set once the streak was logged.
+	step Step
 	told bool
 	// open is set while a watch is open that works, and held while the sink has a change in hand.
 	open, held bool
 }
 
-func newHealth(namespace string, logger *slog.Logger) *health {
-	return &health{
+// New returns the Keeper of a namespace, "" for all, that waits.
+func New(namespace string, logger *slog.Logger) *Keeper {
+	return &Keeper{
 		logger: logger,
-		s:      NamespaceStatus{Namespace: namespace, State: StateWaiting, Since: time.Now()},
+		s:      Status{Namespace: namespace, State: Waiting, Since: time.Now()},
 	}
 }
 
-func (h *health) status() NamespaceStatus {
+// Status returns how the namespace stands.
+func (h *Keeper) Status() Status {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.look()
@@ -106,27 +104,27 @@ func (h *health) status() NamespaceStatus {
 }
 
 // look moves Seen to now where an open watch says so. The caller holds mu.
-func (h *health) look() {
-	if h.open && !h.held && h.s.State == StateWatching {
+func (h *Keeper) look() {
+	if h.open && !h.held && h.s.State == Watching {
 		h.s.Seen = time.Now()
 	}
 }
 
-// seen notes up to when everything was shown, and returns it.
-func (h *health) seen() time.Time { return h.status().Seen }
+// Seen notes up to when everything was shown, and returns it.
+func (h *Keeper) Seen() time.Time { return h.Status().Seen }
 
-// listed notes that a list which was asked for at the given time is complete.
-func (h *health) listed(at time.Time) {
-	h.note(func(s *NamespaceStatus) {
+// Listed notes that a list which was asked for at the given time is complete.
+func (h *Keeper) Listed(at time.Time) {
+	h.Note(func(s *Status) {
 		s.Lists++
 		s.LastList = time.Now()
 		s.Seen = at
 	})
 }
 
-// holds notes that the sink has a change in hand that came at the given time, which proves that the watch works; the zero time
+// Holds notes that the sink has a change in hand that came at the given time, which proves that the watch works; the zero time
 // that it has it no more.
-func (h *health) holds(arrived time.Time) {
+func (h *Keeper) Holds(arrived time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.held = !arrived.IsZero()
@@ -135,15 +133,15 @@ func (h *health) holds(arrived time.Time) {
 	}
 }
 
-// opened notes that a watch that works is open.
-func (h *health) opened() {
+// Opened notes that a watch that works is open.
+func (h *Keeper) Opened() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.open = true
 }
 
-// closed notes the end of a watch. Where it broke off, it may have been blind for as long as that takes to notice.
-func (h *health) closed(blind time.Duration) {
+// Closed notes the end of a watch. Where it broke off, it may have been blind for as long as that takes to notice.
+func (h *Keeper) Closed(blind time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.open && !h.held {
@@ -154,15 +152,16 @@ func (h *health) closed(blind time.Duration) {
 	h.open, h.held = false, false
 }
 
-// note changes the counters.
-func (h *health) note(change func(*NamespaceStatus)) {
+// Note changes the counters.
+func (h *Keeper) Note(change func(*Status)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	change(&h.s)
 }
 
-func (h *health) set(state State) {
-	h.note(func(s *NamespaceStatus) {
+// Set notes what the watch is doing from now on.
+func (h *Keeper) Set(state State) {
+	h.Note(func(s *Status) {
 		if s.State != state {
 			s.State, s.Since = state, time.Now()
 			h.open, h.held = false, false
@@ -170,9 +169,9 @@ func (h *health) set(state State) {
 	})
 }
 
-// failed counts a failure. A first one, and one of another kind than the one before, is logged; but a position that
+// Failed counts a failure. A first one, and one of another kind than the one before, is logged; but a position that
 // expired, and a watch that was closed, is all in the day's work until it happens three times in a row.
-func (h *health) failed(s step, err error) {
+func (h *Keeper) Failed(s Step, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := time.Now()
@@ -201,25 +200,25 @@ func (h *health) failed(s step, err error) {
 	}
 }
 
-// answered notes a good answer to a list request. It ends a streak of failed lists, but not one of failed watches: that
+// Answered notes a good answer to a list request. It ends a streak of failed lists, but not one of failed watches: that
 // the API server may be listed is no news then.
-func (h *health) answered() {
+func (h *Keeper) Answered() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.s.LastAnswer = time.Now()
-	if h.step == stepList && (h.s.Failing == nil || h.s.Failing.Reason != "expired") {
+	if h.step == StepList && (h.s.Failing == nil || h.s.Failing.Reason != "expired") {
 		h.over("the API server shows events again")
 	}
 }
 
-// healthy notes a watch that works.
-func (h *health) healthy() {
+// Healthy notes a watch that works.
+func (h *Keeper) Healthy() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.over("events are watched again")
 }
 
-func (h *health) over(sentence string) {
+func (h *Keeper) over(sentence string) {
 	f := h.s.Failing
 	h.s.Failing, h.step = nil, ""
 	if f != nil && h.told {

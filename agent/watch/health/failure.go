@@ -1,4 +1,4 @@
-package watch
+package health
 
 import (
 	"context"
@@ -11,32 +11,36 @@ import (
 )
 
 var (
-	// errHeldBack says that the sink took a change only after a long time. What the connection holds by then is as old, and says nothing of
-	// what is; so the watch is opened again at its position.
-	errHeldBack = errors.New("the sink held the watch back")
-	// errClosedAtOnce says that the watch ended without a word: a 200 that ends at once without a frame is how some API servers answer a position that is too old
-	// (kubernetes/kubernetes#104171).
-	errClosedAtOnce = errors.New("the watch was closed at once without a word")
+	// ErrHeldBack says that the sink took a change only after a long time. What the connection holds by then is as old, and says
+	// nothing of what is; so the watch is opened again at its position.
+	ErrHeldBack = errors.New("the sink held the watch back")
+	// ErrClosedAtOnce says that a watch ended without a word: a 200 that ends at once without a frame is how some API servers answer
+	// a position that is too old (kubernetes/kubernetes#104171).
+	ErrClosedAtOnce = errors.New("the watch was closed at once without a word")
 )
 
-// sinkError is an error of the sink.
-type sinkError struct{ err error }
+// SinkError is an error of the sink.
+type SinkError struct{ Err error }
 
-func (e *sinkError) Error() string { return e.err.Error() }
-func (e *sinkError) Unwrap() error { return e.err }
+// Error returns the error of the sink.
+func (e *SinkError) Error() string { return e.Err.Error() }
 
-// step is what failed.
-type step string
+// Unwrap returns it.
+func (e *SinkError) Unwrap() error { return e.Err }
 
+// Step is what failed.
+type Step string
+
+// The steps, as a log names them.
 const (
-	stepPosition step = "read the position"
-	stepList     step = "list"
-	stepWatch    step = "watch"
+	StepPosition Step = "read the position"
+	StepList     Step = "list"
+	StepWatch    Step = "watch"
 )
 
 // reason sorts a failure into a word and a sentence for the operator.
-func reason(namespace string, s step, err error) (word, sentence string) {
-	if _, ok := errors.AsType[*sinkError](err); ok {
+func reason(namespace string, s Step, err error) (word, sentence string) {
+	if _, ok := errors.AsType[*SinkError](err); ok {
 		return "sink", "events cannot be taken"
 	}
 	if refusal, ok := errors.AsType[*apiclient.Error](err); ok {
@@ -62,7 +66,7 @@ func reason(namespace string, s step, err error) (word, sentence string) {
 	switch {
 	case errors.Is(err, apiclient.ErrStalled), errors.Is(err, apiclient.ErrOverdue), errors.Is(err, context.DeadlineExceeded):
 		return "stalled", "the API server does not answer in time"
-	case errors.Is(err, errClosedAtOnce):
+	case errors.Is(err, ErrClosedAtOnce):
 		return "closed", "the API server keeps closing the watch at once"
 	}
 	return "unreachable", "the API server cannot be reached"
