@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -179,15 +180,42 @@ func TargetOf(address Secret, header map[string]Secret) (Target, error) {
 
 // WithPath adds path to a base URL unless it ends with it.
 func (t Target) WithPath(path string) (Target, error) {
+	return t.Edited(func(u *url.URL) *url.URL {
+		if strings.HasSuffix(strings.TrimSuffix(u.Path, "/"), path) {
+			return u
+		}
+		return u.JoinPath(path)
+	})
+}
+
+// Edited is the target with a URL that change makes of the present one.
+func (t Target) Edited(change func(*url.URL) *url.URL) (Target, error) {
 	u, err := url.Parse(t.URL)
 	if err != nil {
 		// The text of err holds the URL.
 		return t, &Error{Outcome: BadTarget, Reason: "the URL is not valid"}
 	}
-	if !strings.HasSuffix(strings.TrimSuffix(u.Path, "/"), path) {
-		u = u.JoinPath(path)
+	t.URL = change(u).String()
+	return t, nil
+}
+
+// Authorized is the target with an Authorization header in place of one that is configured: the scheme and a secret, or where there is a user
+// Basic with both. An empty secret changes nothing; key names it in errors.
+func (t Target) Authorized(scheme, user string, secret Secret, key string) (Target, error) {
+	if secret.IsZero() {
+		return t, nil
 	}
-	t.URL = u.String()
+	value, err := secret.Read()
+	if err != nil {
+		return t, &Error{Outcome: BadTarget, Reason: key + " cannot be read", Err: err}
+	}
+	if user != "" {
+		scheme, value = "Basic", base64.StdEncoding.EncodeToString([]byte(user+":"+value))
+	}
+	header := make(map[string]Secret, len(t.Header)+1)
+	maps.Copy(header, t.Header)
+	header["Authorization"] = SecretValue(scheme + " " + value)
+	t.Header = header
 	return t, nil
 }
 

@@ -3,9 +3,7 @@ package elasticsearch
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/notify/record"
 	"github.com/edge-eventer/edge-eventer/notify/untrusted"
 )
 
@@ -45,26 +44,7 @@ func (r *receiver) Limits() notify.Limits {
 
 // Render builds a bulk request: a document for each incident, and then one for each loss. Both forms are the same.
 func (r *receiver) Render(m *notify.Message, _ notify.Form) (*notify.Request, error) {
-	var losses bytes.Buffer
-	for i := range m.Losses[:min(len(m.Losses), notify.MaxLosses)] {
-		losses.Write(r.encodeLoss(&m.Losses[i], m.Now))
-	}
-	limit := int(r.config.Batch.MaxBytes) - losses.Len()
-	var body bytes.Buffer
-	n := 0
-	for i := range m.Incidents[:min(len(m.Incidents), r.config.Batch.Max)] {
-		pair := r.encode(&m.Incidents[i], limit)
-		if n > 0 && body.Len()+len(pair) > limit {
-			break
-		}
-		body.Write(pair)
-		n++
-	}
-	body.Write(losses.Bytes())
-	return &notify.Request{
-		Method: http.MethodPost, Header: map[string]string{"Content-Type": contentType}, Body: body.Bytes(), Incidents: n, Time: m.Now,
-		Losses: m.LossesIn(notify.LossesWhole),
-	}, nil
+	return record.Lines(m, r.config.Batch, contentType, r.encode, func(l *notify.Loss) []byte { return r.encodeLoss(l, m.Now) }), nil
 }
 
 // Send posts the request to the index's _bulk.
@@ -78,47 +58,30 @@ func (r *receiver) Send(ctx context.Context, request *notify.Request) error {
 }
 
 func (r *receiver) target(documents int) (notify.Target, error) {
-	text, err := r.config.URL.Read()
+	to, err := notify.TargetOf(r.config.URL, r.config.Headers)
 	if err != nil {
-		return notify.Target{}, &notify.Error{Outcome: notify.BadTarget, Reason: "the URL cannot be read", Err: err}
+		return to, err
 	}
-	u, err := url.Parse(text)
-	if err != nil {
-		// The text of err holds the URL.
-		return notify.Target{}, &notify.Error{Outcome: notify.BadTarget, Reason: "the URL is not valid"}
-	}
-	if r.config.Index != "" {
-		u = u.JoinPath(r.config.Index)
-	}
-	u = u.JoinPath("_bulk")
 	paths := "err*,items.*.status,items.*.error.type,items.*.failure_store"
 	if documents <= detailed {
 		paths = "err*,items.*.status,items.*.error.*,items.*.failure_store"
 	}
-	// As it is: escapes would make each comma and each star three bytes, and a query may hold both (RFC 3986, 3.4).
-	u.RawQuery = strings.TrimPrefix(u.RawQuery+"&filter_path="+paths, "&")
-	to := notify.Target{URL: u.String(), Header: make(map[string]notify.Secret, len(r.config.Headers)+1)}
-	maps.Copy(to.Header, r.config.Headers)
-	authorization, err := r.authorization()
+	to, err = to.Edited(func(u *url.URL) *url.URL {
+		if r.config.Index != "" {
+			u = u.JoinPath(r.config.Index)
+		}
+		u = u.JoinPath("_bulk")
+		// As it is: escapes would make each comma and each star three bytes, and a query may hold both (RFC 3986, 3.4).
+		u.RawQuery = strings.TrimPrefix(u.RawQuery+"&filter_path="+paths, "&")
+		return u
+	})
 	if err != nil {
-		return to, &notify.Error{Outcome: notify.BadTarget, Reason: "apiKey or password cannot be read", Err: err}
+		return to, err
 	}
-	if authorization != "" {
-		to.Header["Authorization"] = notify.SecretValue(authorization)
+	if r.config.User != "" {
+		return to.Authorized("", r.config.User, r.config.Password, "password")
 	}
-	return to, nil
-}
-
-func (r *receiver) authorization() (string, error) {
-	if !r.config.APIKey.IsZero() {
-		key, err := r.config.APIKey.Read()
-		return "ApiKey " + key, err
-	}
-	if r.config.User == "" {
-		return "", nil
-	}
-	password, err := r.config.Password.Read()
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(r.config.User+":"+password)), err
+	return to.Authorized("ApiKey", "", r.config.APIKey, "apiKey")
 }
 
 // reply is the answer to a bulk request. Errors is a pointer because an answer without it is not Elasticsearch's.
@@ -188,44 +151,30 @@ func wholeRefused(a *notify.Answer, r *reply) error {
 
 // judge sums up the items: what was not taken, and the outcome of each of those.
 func judge(a *notify.Answer, items []map[string]itemVerdict, incidents int) error {
-	var refused []int
-	var outcomes []notify.Outcome
-	var first *itemVerdict
-	outcome, count := notify.BadPayload, 0
+	tally := notify.NewTally(incidents)
+	var worst itemVerdict
 	for i, item := range items {
 		v, ok := item["create"]
 		o, taken := itemOutcome(&v)
-		if ok && taken {
+		switch {
+		case ok && taken:
 			continue
-		}
-		if !ok {
+		case !ok:
 			o = notify.Retry
 		}
-		count++
-		if i < incidents {
-			refused, outcomes = append(refused, i), append(outcomes, o)
-		}
-		if first == nil || o == notify.Retry && outcome != notify.Retry {
-			first = &v
-		}
-		switch {
-		case o == notify.Retry, outcome == notify.Retry:
-			outcome = notify.Retry
-		case o == notify.BadTarget:
-			outcome = notify.BadTarget
+		if tally.Fail(i, o, false) {
+			worst = v
 		}
 	}
-	if count == 0 {
+	if tally.Failed() == 0 {
 		return nil
 	}
-	code := untrusted.Line(first.Error.Type, 64)
+	code := untrusted.Line(worst.Error.Type, 64)
 	if code == "" {
-		code = strconv.Itoa(first.Status)
+		code = strconv.Itoa(worst.Status)
 	}
-	e := a.Fail(outcome, code, "%d of %d documents were not stored: %s", count, len(items), untrusted.Quoted(first.Error.Reason))
-	if len(refused) < incidents {
-		e.Refused, e.Outcomes = refused, outcomes
-	}
+	e := a.Fail(notify.Retry, code, "%d of %d documents were not stored: %s", tally.Failed(), len(items), untrusted.Quoted(worst.Error.Reason))
+	tally.Settle(e)
 	return e
 }
 

@@ -1,17 +1,15 @@
 package influxdb
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/edge-eventer/edge-eventer/notify"
+	"github.com/edge-eventer/edge-eventer/notify/record"
 	"github.com/edge-eventer/edge-eventer/notify/untrusted"
 )
 
@@ -54,27 +52,10 @@ func (r *receiver) Limits() notify.Limits {
 
 // Render writes a point for each incident, and one for each loss. Both forms are the same.
 func (r *receiver) Render(m *notify.Message, _ notify.Form) (*notify.Request, error) {
-	var losses bytes.Buffer
-	for i := range m.Losses[:min(len(m.Losses), notify.MaxLosses)] {
-		losses.Write(r.loss(&m.Losses[i], m.Now))
-	}
-	limit := int(r.config.Batch.MaxBytes) - losses.Len()
-	var body bytes.Buffer
-	n := 0
-	for i := range m.Incidents[:min(len(m.Incidents), r.config.Batch.Max)] {
+	return record.Lines(m, r.config.Batch, "text/plain; charset=utf-8", func(in *notify.Incident, limit int) []byte {
 		// Half of the limit for the message: a backslash before each byte makes it the whole, and the rest is bounded by 8 KiB.
-		line := r.point(&m.Incidents[i], max(0, limit/2-4<<10))
-		if n > 0 && body.Len()+len(line) > limit {
-			break
-		}
-		body.Write(line)
-		n++
-	}
-	body.Write(losses.Bytes())
-	return &notify.Request{
-		Method: http.MethodPost, Header: map[string]string{"Content-Type": "text/plain; charset=utf-8"}, Body: body.Bytes(), Incidents: n,
-		Time: m.Now, Losses: m.LossesIn(notify.LossesWhole),
-	}, nil
+		return r.point(in, max(0, limit/2-4<<10))
+	}, func(l *notify.Loss) []byte { return r.loss(l, m.Now) }), nil
 }
 
 // Send posts the points.
@@ -87,16 +68,20 @@ func (r *receiver) Send(ctx context.Context, request *notify.Request) error {
 }
 
 func (r *receiver) target() (notify.Target, error) {
-	text, err := r.config.URL.Read()
+	to, err := notify.TargetOf(r.config.URL, r.config.Headers)
 	if err != nil {
-		return notify.Target{}, &notify.Error{Outcome: notify.BadTarget, Reason: "the URL cannot be read", Err: err}
+		return to, err
 	}
-	u, err := url.Parse(text)
-	if err != nil {
-		// The text of err holds the URL.
-		return notify.Target{}, &notify.Error{Outcome: notify.BadTarget, Reason: "the URL is not valid"}
+	if to, err = to.Edited(r.write); err != nil {
+		return to, err
 	}
+	return to.Authorized(map[string]string{"2": "Token", "3": "Bearer"}[r.config.API], r.config.User, r.secret(), "token or password")
+}
+
+// write adds what the API wants behind the server's address.
+func (r *receiver) write(u *url.URL) *url.URL {
 	query := u.Query()
+	query.Set("precision", "ns")
 	switch r.config.API {
 	case "1":
 		u = u.JoinPath("write")
@@ -104,12 +89,10 @@ func (r *receiver) target() (notify.Target, error) {
 		if r.config.RetentionPolicy != "" {
 			query.Set("rp", r.config.RetentionPolicy)
 		}
-		query.Set("precision", "ns")
 	case "2":
 		u = u.JoinPath("api", "v2", "write")
 		query.Set("org", r.config.Organization)
 		query.Set("bucket", r.config.Bucket)
-		query.Set("precision", "ns")
 	default:
 		u = u.JoinPath("api", "v3", "write_lp")
 		query.Set("db", r.config.Database)
@@ -117,28 +100,14 @@ func (r *receiver) target() (notify.Target, error) {
 		query.Set("precision", "nanosecond")
 	}
 	u.RawQuery = query.Encode()
-	return r.authorized(u.String())
+	return u
 }
 
-func (r *receiver) authorized(text string) (notify.Target, error) {
-	to := notify.Target{URL: text, Header: make(map[string]notify.Secret, len(r.config.Headers)+1)}
-	maps.Copy(to.Header, r.config.Headers)
-	secret, scheme := r.config.Token, map[string]string{"2": "Token ", "3": "Bearer "}[r.config.API]
+func (r *receiver) secret() notify.Secret {
 	if r.config.User != "" {
-		secret = r.config.Password
+		return r.config.Password
 	}
-	if secret.IsZero() {
-		return to, nil
-	}
-	value, err := secret.Read()
-	if err != nil {
-		return to, &notify.Error{Outcome: notify.BadTarget, Reason: "token or password cannot be read", Err: err}
-	}
-	if r.config.User != "" {
-		scheme, value = "Basic ", base64.StdEncoding.EncodeToString([]byte(r.config.User+":"+value))
-	}
-	to.Header["Authorization"] = notify.SecretValue(scheme + value)
-	return to, nil
+	return r.config.Token
 }
 
 // verdict judges the answer. A yes is 204 and nothing else: a portal answers 200.

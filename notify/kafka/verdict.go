@@ -49,58 +49,34 @@ func (v *verdict) add(result kgo.ProduceResult) {
 	}
 }
 
-// err returns nil if every record was written. Otherwise the outcome is that of the worst record: what is to be retried makes all of
-// them so, since the others are refused again when it is gone.
+// err returns nil if every record was written.
 func (v *verdict) err(ctx context.Context) *notify.Error {
-	var refused []int
-	var outcomes []notify.Outcome
+	tally := notify.NewTally(v.request.Incidents)
 	var worst error
-	ofTopic := true
-	outcome, count := notify.BadPayload, 0
 	for i, err := range v.errs {
 		if err == nil {
 			continue
 		}
-		count++
-		o, alone := outcomeOf(err)
-		ofTopic = ofTopic && alone
-		if i < v.request.Incidents {
-			refused, outcomes = append(refused, i), append(outcomes, o)
-		}
 		if _, fromBroker := errors.AsType[*kerr.Error](err); !fromBroker {
 			v.lostTouch = true
 		}
-		if worst == nil || rank(o) > rank(outcome) {
-			worst, outcome = err, o
+		if o, ofTopic := outcomeOf(err); tally.Fail(i, o, ofTopic) {
+			worst = err
 		}
 	}
-	if count == 0 {
+	if worst == nil {
 		return nil
 	}
 	code := ""
 	if broker, ok := errors.AsType[*kerr.Error](worst); ok {
 		code = strconv.Itoa(int(broker.Code))
 	}
-	e := &notify.Error{Outcome: outcome, Code: code, Reason: fmt.Sprintf("%d of %d records were not written: %s", count, len(v.errs), reason(ctx, worst))}
+	e := &notify.Error{Code: code, Reason: fmt.Sprintf("%d of %d records were not written: %s", tally.Failed(), len(v.errs), reason(ctx, worst))}
 	if cause := context.Cause(ctx); cause != nil {
 		e.Err = cause
 	}
-	if len(refused) < v.request.Incidents {
-		e.Refused, e.Outcomes = refused, outcomes
-	} else {
-		e.GroupOnly = ofTopic
-	}
+	tally.Settle(e)
 	return e
-}
-
-func rank(o notify.Outcome) int {
-	switch o {
-	case notify.Retry:
-		return 2
-	case notify.BadTarget:
-		return 1
-	}
-	return 0
 }
 
 // reason says what an operator can do. No text of the client's holds a password.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -133,19 +132,14 @@ func (r *receiver) loss(l *notify.Loss, m *notify.Message) *record {
 
 // Send posts the request to /v1/logs.
 func (r *receiver) Send(ctx context.Context, request *notify.Request) error {
-	text, err := r.config.URL.Read()
+	to, err := notify.TargetOf(r.config.URL, r.config.Headers)
 	if err != nil {
-		return &notify.Error{Outcome: notify.BadTarget, Reason: "the URL cannot be read", Err: err}
+		return err
 	}
-	u, err := url.Parse(text)
-	if err != nil {
-		// The text of err holds the URL.
-		return &notify.Error{Outcome: notify.BadTarget, Reason: "the URL is not valid"}
+	if to, err = to.WithPath("/v1/logs"); err != nil {
+		return err
 	}
-	if !strings.HasSuffix(strings.TrimSuffix(u.Path, "/"), "/v1/logs") {
-		u = u.JoinPath("v1", "logs")
-	}
-	return r.Exchange(ctx, notify.Target{URL: u.String(), Header: r.config.Headers}, request, verdict)
+	return r.Exchange(ctx, to, request, verdict)
 }
 
 // verdict judges the answer. Partial success must not be repeated as it is, and does not say which records it means: alone they tell.
