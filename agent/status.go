@@ -59,10 +59,10 @@ func (a *Agent) gather() (status.Document, error) {
 	a.mu.Lock()
 	seen := a.seen
 	a.mu.Unlock()
-	d.SignInError, d.Link.State = seen.signInError, "unknown"
+	d.SignInError, d.LinkState = seen.signInError, "unknown"
 	if seen.link != nil {
 		l := seen.link.Status()
-		d.Link = status.Link{State: l.State.String(), Since: l.Since, Reason: l.Reason, Outages: l.Outages}
+		d.Link = status.Link{LinkState: l.State.String(), LinkSince: l.Since, LinkReason: l.Reason, Outages: l.Outages}
 	}
 	st := seen.stages
 	if st == nil {

@@ -70,7 +70,7 @@ type Usage struct {
 func Of(d *status.Document) Record {
 	r := Record{
 		Version: untrusted.CutBytes(d.Version, maxVersion), Up: max(0, int64(d.Now.Sub(d.Started).Seconds())), Ready: d.Ready,
-		Watch: d.Sight(), Link: d.Link.State, Outages: d.Outages, Gaps: d.Spool.Gaps,
+		Watch: d.Sight(), Link: d.LinkState, Outages: d.Outages, Gaps: d.Spool.Gaps,
 		Usage: Usage{Spool: d.Spool.Used, SpoolMax: d.Spool.Max, Budget: status.Free},
 	}
 	if b := d.Budget; b != nil {

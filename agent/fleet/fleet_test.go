@@ -15,7 +15,7 @@ func site() *status.Document {
 	now := time.Now()
 	d := &status.Document{
 		Agent: status.Agent{Version: "0.1.0", Cluster: "shop-17", Started: now.Add(-time.Hour), Now: now},
-		Link:  status.Link{State: "up", Outages: 3},
+		Link:  status.Link{LinkState: "up", Outages: 3},
 		Watch: []status.Watch{{Namespace: "secret-namespace", State: "watching", LastAnswer: now}},
 		Spool: status.Spool{Used: 3 << 20, Max: 16 << 20, Gaps: 1},
 		Receivers: []status.Receiver{

@@ -40,7 +40,7 @@ type History struct {
 
 // SampleOf returns what a document says of the pictures.
 func SampleOf(d *status.Document) Sample {
-	s := Sample{At: d.Now, Watch: d.Sight(), Link: d.Link.State, Critical: d.Intake.Critical}
+	s := Sample{At: d.Now, Watch: d.Sight(), Link: d.LinkState, Critical: d.Intake.Critical}
 	s.Warning = d.Intake.Committed - min(d.Intake.Committed, d.Intake.Critical)
 	for i := range d.Receivers {
 		s.Untold += d.Receivers[i].Untold

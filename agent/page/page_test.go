@@ -24,7 +24,7 @@ func newPage(incidents ...Incident) *Page {
 		Document: func() (status.Document, error) {
 			d := status.Document{
 				Agent:     status.Agent{Cluster: "shop-1", Version: "v1", Now: now, Started: now},
-				Link:      status.Link{State: "up"},
+				Link:      status.Link{LinkState: "up"},
 				Watch:     []status.Watch{{State: "watching", LastAnswer: now}},
 				Intake:    status.Intake{Committed: 1000},
 				Receivers: []status.Receiver{{Name: "ops", Type: "feishu", Sending: status.Sending{State: "backoff", LastError: "HTTP status 503"}}},

@@ -59,11 +59,11 @@ const linkDown = "down"
 
 // Link is the way out.
 type Link struct {
-	// State is up, down or unknown, and Since is when that began.
-	State string    `json:"link"`
-	Since time.Time `json:"linkSince,omitzero"`
-	// Reason says in a few words why.
-	Reason string `json:"linkReason,omitempty"`
+	// LinkState is up, down or unknown, and LinkSince is when that began.
+	LinkState string    `json:"link"`
+	LinkSince time.Time `json:"linkSince,omitzero"`
+	// LinkReason says in a few words why.
+	LinkReason string `json:"linkReason,omitempty"`
 	// Outages counts how often the link was lost since the agent started.
 	Outages uint64 `json:"linkChanges"`
 }

@@ -258,9 +258,9 @@ func (d *Document) writeLosses(x *exposition) {
 
 // writeLink writes how the way out stands and what went over it.
 func (d *Document) writeLink(x *exposition) {
-	x.one("edge_eventer_link_up", gauge, "1 while there is a way out, or where that cannot be seen.", flag(d.Link.State != linkDown))
+	x.one("edge_eventer_link_up", gauge, "1 while there is a way out, or where that cannot be seen.", flag(d.LinkState != linkDown))
 	x.one("edge_eventer_link_outages_total", counter, "How often the way out was lost.", float64(d.Outages))
-	x.one("edge_eventer_link_changed_timestamp_seconds", gauge, "When the link last went or came, in Unix seconds.", seconds(d.Link.Since))
+	x.one("edge_eventer_link_changed_timestamp_seconds", gauge, "When the link last went or came, in Unix seconds.", seconds(d.LinkSince))
 	x.family("edge_eventer_link_bytes_total", counter, "Bytes at the sockets, TLS and DNS included, by receiver; from 0 again at the begin of a month.")
 	if d.Budget == nil {
 		return

@@ -56,7 +56,7 @@ func (d *Document) verdict(problems []problem) Verdict {
 	case len(problems) > 0:
 		broken := sentence{"NOT WORKING", "异常"}
 		v = Verdict{Level: Broken, Headline: broken.in(d.Language), Reasons: sentences(problems, d.Language, true)}
-	case d.Link.State == linkDown:
+	case d.LinkState == linkDown:
 		v.Headline = d.joined(working, sentence{"link away", "链路断开"})
 	case len(failing) > 0:
 		v.Headline = d.joined(working, notDelivering(failing, configured))
@@ -157,7 +157,7 @@ func (d *Document) hints() []string {
 				"有 %d 个事件在磁盘上等待 %s；修复后执行：edge-eventer spool retry --receiver %[2]s", r.Untold, r.Name))
 		}
 	}
-	if d.Link.State == linkDown {
+	if d.LinkState == linkDown {
 		hints = append(hints, sentence{
 			"nothing is lost until the spool is full or an event waits longer than spool.maxAge",
 			"在 spool 写满或事件等待超过 spool.maxAge 之前，什么也不会丢失",

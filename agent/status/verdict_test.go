@@ -12,7 +12,7 @@ import (
 // sound is the document of an agent that sees and delivers everything.
 func sound(receivers ...string) *Document {
 	now := time.Now()
-	d := &Document{Agent: Agent{Now: now, Cluster: "shop-1"}, Link: Link{State: "up"}, Watch: []Watch{{State: "watching", LastAnswer: now}}}
+	d := &Document{Agent: Agent{Now: now, Cluster: "shop-1"}, Link: Link{LinkState: "up"}, Watch: []Watch{{State: "watching", LastAnswer: now}}}
 	for _, name := range receivers {
 		d.Receivers = append(d.Receivers, Receiver{Name: name, Type: "webhook", Sending: Sending{State: "idle"}})
 	}
@@ -78,7 +78,7 @@ func TestMissingSecretIsTheFirstWord(t *testing.T) {
 
 func TestReadinessTellsWhatKeepsEventsFromTheSpool(t *testing.T) {
 	d := sound()
-	d.Link.State = "down" // That is what the spool is for.
+	d.LinkState = "down" // That is what the spool is for.
 	if problems := d.Unready(true); len(problems) != 0 {
 		t.Errorf("a sound agent has problems: %q", problems)
 	}
@@ -121,7 +121,7 @@ func TestNotesNameWhatIsSetAside(t *testing.T) {
 // TestEverySentenceHasBothLanguages stages every fault at once and looks for the other language in each.
 func TestEverySentenceHasBothLanguages(t *testing.T) {
 	d := &Document{
-		Agent: Agent{Now: time.Now()}, SignInError: "x", Link: Link{State: "down"},
+		Agent: Agent{Now: time.Now()}, SignInError: "x", Link: Link{LinkState: "down"},
 		Watch:  []Watch{{Unseen: true, FailingSince: time.Now()}, {Namespace: "shop"}},
 		Spool:  Spool{BlockedSince: time.Now(), Used: 10, Max: 10},
 		Budget: &Budget{Level: Frugal},

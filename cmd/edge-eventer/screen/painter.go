@@ -131,12 +131,12 @@ func (p *Painter) colouredFact(colour, label, format string, args ...any) {
 }
 
 func (p *Painter) link(s *status.Document) {
-	link := p.in(s.Link.State)
-	if !s.Link.Since.IsZero() {
-		link = fmt.Sprintf(p.in("%s for %s"), link, ago(s.Now.Sub(s.Link.Since)))
+	link := p.in(s.LinkState)
+	if !s.LinkSince.IsZero() {
+		link = fmt.Sprintf(p.in("%s for %s"), link, ago(s.Now.Sub(s.LinkSince)))
 	}
-	if s.Link.Reason != "" {
-		link = fmt.Sprintf(p.in("%s, %s"), link, untrusted.CleanLine(s.Link.Reason))
+	if s.LinkReason != "" {
+		link = fmt.Sprintf(p.in("%s, %s"), link, untrusted.CleanLine(s.LinkReason))
 	}
 	p.fact("link", "%s", link)
 }

@@ -14,7 +14,7 @@ import (
 func TestStatusAnswersInItsFirstLines(t *testing.T) {
 	now := time.Now()
 	base := status.Document{
-		Agent: status.Agent{Version: "v1", Cluster: "shop-1", Now: now, Started: now.Add(-26 * time.Hour)}, Link: status.Link{State: "up"},
+		Agent: status.Agent{Version: "v1", Cluster: "shop-1", Now: now, Started: now.Add(-26 * time.Hour)}, Link: status.Link{LinkState: "up"},
 		Watch: []status.Watch{{State: "watching", LastEvent: now.Add(-3 * time.Minute), LastAnswer: now}},
 		Receivers: []status.Receiver{
 			{Name: "ops", Type: "feishu", Sending: status.Sending{State: "idle", LastDelivered: now.Add(-time.Hour)}},
@@ -30,7 +30,7 @@ func TestStatusAnswersInItsFirstLines(t *testing.T) {
 		{"sound", func(*status.Document) {}, "WORKING  shop-1", ""},
 		{"link away", func(s *status.Document) {
 			s.Receivers[0].State, s.Receivers[0].LastError, s.Receivers[0].Next = "backoff", "cannot be reached: connection refused", now.Add(time.Minute)
-			s.Receivers[0].Untold, s.Link.State = 12, "down"
+			s.Receivers[0].Untold, s.LinkState = 12, "down"
 		}, "WORKING, link away  shop-1: 12 events wait on disk", "ops: cannot be reached"},
 		{"receiver away", func(s *status.Document) {
 			s.Receivers[0].State, s.Receivers[0].LastError, s.Receivers[0].Next = "backoff", "not available (HTTP status 503)", now.Add(time.Minute)
@@ -91,7 +91,7 @@ func TestStatusAnswersInItsFirstLines(t *testing.T) {
 func troubled() *status.Document {
 	now := time.Now()
 	return &status.Document{
-		Agent: status.Agent{Cluster: "shop-1", Now: now, Started: now.Add(-time.Hour)}, Link: status.Link{State: "down", Since: now, Reason: "no default route"},
+		Agent: status.Agent{Cluster: "shop-1", Now: now, Started: now.Add(-time.Hour)}, Link: status.Link{LinkState: "down", LinkSince: now, LinkReason: "no default route"},
 		Watch: []status.Watch{
 			{FailingSince: now.Add(-time.Minute), Unseen: true, Failure: "connection refused"},
 			{Namespace: "shop", State: "watching", LastEvent: now.Add(-time.Minute), LastAnswer: now},
