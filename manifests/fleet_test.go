@@ -136,7 +136,7 @@ func TestFleetOfFiveHundredSitesAlertsForExactlyThoseInTrouble(t *testing.T) {
 	now := time.Now().Add(-2 * time.Second)
 	silent, announced, losing := sites[40:50], sites[50:55], sites[60:63]
 	tellAll(t, sites, func(s *simulated) []time.Time {
-		at := []time.Time{now.Add(-26 * time.Hour), now.Add(-2 * time.Hour)}
+		at := []time.Time{now.Add(-26 * time.Hour), now.Add(-3 * time.Hour)}
 		if !slices.Contains(silent, s) && !slices.Contains(announced, s) {
 			at = append(at, now.Add(-40*time.Minute))
 		}
