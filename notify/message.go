@@ -41,6 +41,8 @@ type Incident struct {
 	ObjectCount int
 	// Own marks an incident of the agent itself, such as a damaged spool.
 	Own bool
+	// Notice marks what the agent tells of itself when all is well: the daily statistics, the heartbeat. People see no severity of it.
+	Notice bool
 }
 
 // Loss is something that was lost on the way to one receiver and has not been told to it yet.

@@ -315,3 +315,27 @@ func TestSampleIsTakenByEveryPlatform(t *testing.T) {
 		}
 	})
 }
+
+// TestNoticeIsNoWarning: statistics and heartbeat have a colour of their own, and no severity, whatever else is said of their reason.
+func TestNoticeIsNoWarning(t *testing.T) {
+	colors := map[string]string{
+		"feishu": `"template":"blue"`, "slack": `"color":"#3370ff"`, "teams": `"style":"accent"`, "worktile": `"color":"#3370ff"`, "wecom": `<font color=\"info\">`,
+	}
+	for name, r := range people(t) {
+		in := plainIncident()
+		in.Own, in.Notice, in.Reason, in.Severity = true, true, "DailyStatistics", notify.Critical
+		for _, m := range []*notify.Message{message(in), digest([]notify.Incident{in}, nil)} {
+			body := string(render(t, r, m, notify.Full).Body)
+			if m.Digest == nil && !strings.Contains(body, colors[name]) {
+				t.Errorf("%s: no %s in %s", name, colors[name], body)
+			}
+			if strings.Contains(body, "critical") || strings.Contains(body, "warning ") || strings.Contains(body, `"danger"`) {
+				t.Errorf("%s: a severity in %s", name, body)
+			}
+		}
+		both := string(render(t, r, message(in, plainIncident()), notify.Full).Body)
+		if colors[name] != "" && name != "slack" && strings.Contains(both, colors[name]) {
+			t.Errorf("%s: a warning beside it looks like a notice: %s", name, both)
+		}
+	}
+}

@@ -20,8 +20,10 @@ const (
 	// maxName bounds a row's name, and maxBytes all rows together: a value of the spool.
 	maxName  = 64
 	maxBytes = 4 << 10
-	// statisticsValue and sentValue name what the spool keeps: the statistics since the last report, and when that was.
+	// statisticsValue, beforeValue and sentValue name what the spool keeps: the statistics since the last report, those of the one before, and
+	// when that was.
 	statisticsValue = "daily"
+	beforeValue     = "daily-before"
 	sentValue       = "daily-sent"
 )
 
@@ -30,6 +32,9 @@ type Statistics struct {
 	Rows []row `json:"r,omitempty"`
 	// Others counts what has no row.
 	Others uint64 `json:"o,omitempty"`
+
+	// before are those of the report before; nil: there was none.
+	before *Statistics
 }
 
 type row struct {
@@ -41,9 +46,11 @@ type row struct {
 }
 
 // Read returns the statistics since the last report.
-func Read(tx *spool.Tx) (*Statistics, error) {
+func Read(tx *spool.Tx) (*Statistics, error) { return read(tx, statisticsValue) }
+
+func read(tx *spool.Tx, name string) (*Statistics, error) {
 	d := new(Statistics)
-	if text := tx.Value(statisticsValue); len(text) > 0 {
+	if text := tx.Value(name); len(text) > 0 {
 		if err := json.Unmarshal(text, d); err != nil {
 			return nil, fmt.Errorf("read daily statistics: %w", err)
 		}
@@ -94,7 +101,7 @@ func (d *Statistics) Add(o *incident.Observation) {
 	}
 }
 
-// Text is the report, one line a workload, the most failures first.
+// Text is the report: what changed since the one before, then one line a workload, the most failures first.
 func (d *Statistics) Text(zone *time.Location, language string) string {
 	none, others, between := "No failure.", "%d further failures of other workloads", "%d × %s, %s to %s"
 	if language == "zh" {
@@ -109,10 +116,11 @@ func (d *Statistics) Text(zone *time.Location, language string) string {
 	if d.Others > 0 {
 		lines = append(lines, fmt.Sprintf(others, d.Others))
 	}
+	changes := d.changes(language)
 	if len(lines) == 0 {
-		return none
+		lines, changes = append([]string{none}, changes...), nil
 	}
-	return strings.Join(lines, "\n")
+	return strings.Join(append(changes, lines...), "\n")
 }
 
 // Due returns the first time after last at which the clock of the zone shows at, a time of day as HH:MM.
@@ -145,6 +153,19 @@ func Sent(tx *spool.Tx) (last time.Time, ok bool, err error) {
 func Take(tx *spool.Tx, now time.Time) (*Statistics, error) {
 	d, err := Read(tx)
 	if err != nil {
+		return nil, err
+	}
+	if len(tx.Value(beforeValue)) > 0 {
+		if d.before, err = read(tx, beforeValue); err != nil {
+			return nil, err
+		}
+	}
+	// A day without failures is kept too: it says that there was a report.
+	today, err := json.Marshal(d)
+	if err != nil {
+		return nil, fmt.Errorf("keep daily statistics: %w", err)
+	}
+	if err := tx.SetValue(beforeValue, today); err != nil {
 		return nil, err
 	}
 	if err := tx.SetValue(statisticsValue, nil); err != nil {

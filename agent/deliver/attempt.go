@@ -53,7 +53,7 @@ func (d *Delivery) message(b *batch) *notify.Message {
 	m := &notify.Message{Now: time.Now()}
 	for _, e := range b.Entries {
 		alert := d.alert(e.Incident)
-		alert.Severity = e.Severity
+		alert.Severity, alert.Notice = e.Severity, alert.Own && notice.IsCalm(alert.Reason)
 		alert.FirstSeen, alert.LastSeen = e.Incident.Span(m.Now)
 		m.Incidents = append(m.Incidents, alert)
 	}

@@ -23,6 +23,9 @@ func Is(reason string) bool {
 	return reason == Budget || reason == Report || reason == Heartbeat || reason == Silence || reason == notify.SiteStatus
 }
 
+// IsCalm reports whether a notice is told when all is well: it is no warning.
+func IsCalm(reason string) bool { return reason == Report || reason == Heartbeat }
+
 // HeartbeatText is what a heartbeat says to which there was nothing to tell.
 func HeartbeatText(language string, interval time.Duration) string {
 	if language == "zh" {

@@ -96,12 +96,15 @@ func Filled(texts ...string) []string {
 func (c *Chat) Entry(m *notify.Message, in *notify.Incident, textLimit int) Entry {
 	w := c.words
 	e := Entry{
-		Critical: in.Severity == notify.Critical,
+		Critical: isCritical(in),
 		Severity: w.severity(in.Severity),
 		Reason:   cmp.Or(untrusted.Name(in.Reason, 64), "-"),
 		Subject:  Subject(in),
 		Observed: w.observed(in),
 		Message:  untrusted.Message(in.Message, textLimit),
+	}
+	if in.Notice {
+		e.Severity = ""
 	}
 	if m.Digest != nil {
 		e.Message = untrusted.Message(untrusted.CleanLine(e.Message), textLimit)
@@ -164,11 +167,37 @@ func (c *Chat) Title(m *notify.Message, n int) string {
 	return what
 }
 
+// isCritical reports whether an incident is critical, which no notice is.
+func isCritical(in *notify.Incident) bool { return in.Severity == notify.Critical && !in.Notice }
+
+// Tone is the colour of a message.
+type Tone int
+
+// The tones, from the worst.
+const (
+	CriticalTone Tone = iota
+	WarningTone
+	// NoticeTone is of what the agent tells of itself when all is well.
+	NoticeTone
+)
+
+// ToneOf is the tone of a message with the first n incidents.
+func ToneOf(m *notify.Message, n int) Tone {
+	if CountCritical(m.Incidents[:n]) > 0 {
+		return CriticalTone
+	}
+	troubled := func(in notify.Incident) bool { return !in.Notice }
+	if n == 0 || len(m.Losses) > 0 || slices.ContainsFunc(m.Incidents[:n], troubled) {
+		return WarningTone
+	}
+	return NoticeTone
+}
+
 // CountCritical counts the critical incidents.
 func CountCritical(incidents []notify.Incident) int {
 	n := 0
 	for i := range incidents {
-		if incidents[i].Severity == notify.Critical {
+		if isCritical(&incidents[i]) {
 			n++
 		}
 	}

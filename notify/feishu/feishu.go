@@ -105,8 +105,12 @@ func (f *receiver) card(m *notify.Message) func(n, textLimit int) []byte {
 			elements = append(elements, plainElement(line))
 		}
 		template := "orange"
-		if chat.CountCritical(m.Incidents[:n]) > 0 {
+		switch chat.ToneOf(m, n) {
+		case chat.CriticalTone:
 			template = "red"
+		case chat.NoticeTone:
+			template = "blue"
+		case chat.WarningTone:
 		}
 		return notify.JSON(message{MsgType: "interactive", Card: &card{
 			Config:   map[string]bool{"wide_screen_mode": true},

@@ -16,6 +16,8 @@ const (
 	limit = 16_000
 	// batch is how many attachments Slack advises at most.
 	batch = 20
+	// noticeColor is of what the agent tells when all is well.
+	noticeColor = "#3370ff"
 )
 
 // receiver is an incoming webhook of Slack.
@@ -76,8 +78,11 @@ func (s *receiver) message(m *notify.Message, d dialect, form notify.Form, n, te
 	for i := range m.Incidents[:n] {
 		e := s.Entry(m, &m.Incidents[i], textLimit)
 		color := "warning"
-		if e.Critical {
+		switch {
+		case e.Critical:
 			color = "danger"
+		case m.Incidents[i].Notice:
+			color = noticeColor
 		}
 		heading := d.escape(e.Heading())
 		if d == discord {

@@ -124,8 +124,12 @@ func (t *receiver) body(m *notify.Message, n, textLimit int) []element {
 
 // style is the colour behind the heading.
 func style(m *notify.Message, n int) string {
-	if chat.CountCritical(m.Incidents[:n]) > 0 {
+	switch chat.ToneOf(m, n) {
+	case chat.CriticalTone:
 		return "attention"
+	case chat.NoticeTone:
+		return "accent"
+	case chat.WarningTone:
 	}
 	return "warning"
 }

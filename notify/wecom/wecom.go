@@ -50,8 +50,12 @@ func (w *receiver) Render(m *notify.Message, form notify.Form) (*notify.Request,
 	}
 	build := func(n, textLimit int) []byte {
 		color := "comment"
-		if chat.CountCritical(m.Incidents[:n]) > 0 {
+		switch chat.ToneOf(m, n) {
+		case chat.CriticalTone:
 			color = "warning"
+		case chat.NoticeTone:
+			color = "info"
+		case chat.WarningTone:
 		}
 		blocks := []string{`### <font color="` + color + `">` + chat.Twins(w.Title(m, n)) + "</font>"}
 		var mentioned []string

@@ -53,8 +53,12 @@ func (w *receiver) Render(m *notify.Message, form notify.Form) (*notify.Request,
 		}
 		blocks = append(blocks, w.Ending(m, n)...)
 		color := "#f0a030"
-		if chat.CountCritical(m.Incidents[:n]) > 0 {
+		switch chat.ToneOf(m, n) {
+		case chat.CriticalTone:
 			color = "#d93025"
+		case chat.NoticeTone:
+			color = "#3370ff"
+		case chat.WarningTone:
 		}
 		return notify.JSON(message{Attachment: &attachment{
 			Fallback: chat.Twins(title), Color: color, Title: chat.Twins(title), Text: chat.Twins(strings.Join(blocks, "\n\n")),
