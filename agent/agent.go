@@ -234,6 +234,7 @@ func (a *Agent) newStages(s *spool.Spool) (*stages, error) {
 		MaxCommit:      int(a.config.Spool.MaxBytes / 32),
 		Ignores:        pod.Expects,
 		Severity:       a.receivers.SeverityOf,
+		Observed:       a.receivers.Observed,
 		Arrived:        a.receivers.Wake,
 		Logger:         a.logger,
 	}, rules)

@@ -79,6 +79,7 @@ func (d *decoder) check(c *Config) {
 	}
 	d.checkServer(&c.Server)
 	d.checkIntervals(c)
+	d.checkInhibit(c)
 	d.checkReceivers(c)
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/filter"
+	"github.com/edge-eventer/edge-eventer/agent/inhibit"
 	"github.com/edge-eventer/edge-eventer/agent/timeinterval"
 	"github.com/edge-eventer/edge-eventer/notify"
 )
@@ -28,7 +29,10 @@ type Config struct {
 	Link   Link     `yaml:"link"`
 	// TimeIntervals have the names by which receivers are muted, at most 32.
 	TimeIntervals []TimeInterval `yaml:"timeIntervals"`
-	Report        Report         `yaml:"report"`
+	// Inhibit are Alertmanager's inhibit_rules, at most 64. InhibitBuiltIn says that those that are built in hold too. Default: true.
+	Inhibit        []inhibit.Spec `yaml:"inhibit"`
+	InhibitBuiltIn bool           `yaml:"inhibitBuiltIn"`
+	Report         Report         `yaml:"report"`
 	// Heartbeat is after how long a silence a sign of life is sent. Default: 0, never.
 	Heartbeat time.Duration `yaml:"heartbeat"`
 	Fleet     Fleet         `yaml:"fleet"`
@@ -39,6 +43,7 @@ type Config struct {
 	location  *time.Location
 	critical  []*filter.Pattern
 	intervals map[string]*timeinterval.Interval
+	inhibit   *inhibit.Rules
 }
 
 // Kubernetes says where the events come from.
@@ -219,9 +224,10 @@ func Default() *Config {
 			Timeout:        30 * time.Second,
 			MaxBackoff:     5 * time.Minute,
 		},
-		Link:   Link{KeyExchange: "x25519"},
-		Fleet:  Fleet{Every: 15 * time.Minute},
-		Server: Server{Listen: "127.0.0.1:8080", Page: "loopback"},
+		Link:           Link{KeyExchange: "x25519"},
+		InhibitBuiltIn: true,
+		Fleet:          Fleet{Every: 15 * time.Minute},
+		Server:         Server{Listen: "127.0.0.1:8080", Page: "loopback"},
 	}
 }
 
@@ -246,6 +252,14 @@ func (c *Config) Location() *time.Location {
 
 // Interval returns the time interval of that name; nil where the file has none.
 func (c *Config) Interval(name string) *timeinterval.Interval { return c.intervals[name] }
+
+// InhibitRules returns the rules of inhibition; none unless Parse read the configuration.
+func (c *Config) InhibitRules() *inhibit.Rules {
+	if c.inhibit == nil {
+		return &inhibit.Rules{}
+	}
+	return c.inhibit
+}
 
 // defaultFold is how a type of receiver folds unless told otherwise: people want incidents, archives want every event.
 func defaultFold(kind string) string {

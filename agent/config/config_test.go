@@ -19,6 +19,7 @@ import (
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
 	"github.com/edge-eventer/edge-eventer/agent/filter"
+	"github.com/edge-eventer/edge-eventer/agent/inhibit"
 	"github.com/edge-eventer/edge-eventer/agent/timeinterval"
 	"github.com/edge-eventer/edge-eventer/notify"
 	"github.com/edge-eventer/edge-eventer/notify/feishu"
@@ -342,6 +343,10 @@ func TestEveryValueArrives(t *testing.T) {
 			DaysOfMonth: []string{"1:3", "-1"}, Months: []string{"1", "may:august"}, Years: []string{"2026"}, Weekdays: []string{"monday:friday"},
 		}}},
 	}
+	want.Inhibit = []inhibit.Spec{{
+		Source: []string{`reason="DatabaseDown"`}, Target: []string{`reason=~"Unhealthy|BackOff", kind="Pod"`}, Equal: []string{"namespace", "host"},
+	}}
+	want.InhibitBuiltIn = false
 	want.Report.At = "08:00"
 	want.Heartbeat = 24 * time.Hour
 	want.Fleet.Every = time.Hour

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/edge-eventer/edge-eventer/agent/inhibit"
 	"github.com/edge-eventer/edge-eventer/agent/timeinterval"
 )
 
@@ -64,6 +65,18 @@ func (d *decoder) addIntervalMistakes(path string, specs []timeinterval.Spec, er
 			if at := at + "." + list.key; list.length == 0 && d.has(at) && !d.reported(at) {
 				d.add(at, "must not be empty; leave the key out to let it hold always")
 			}
+		}
+	}
+}
+
+// checkInhibit compiles the rules of inhibition.
+func (d *decoder) checkInhibit(c *Config) {
+	var err error
+	c.inhibit, err = inhibit.New(c.Inhibit, c.InhibitBuiltIn)
+	mistakes, _ := errors.AsType[inhibit.Mistakes](err)
+	for _, m := range mistakes {
+		if at := "inhibit" + m.Path; !d.reported(at) && !d.reported("inhibit") {
+			d.add(at, "%s", oneLine(m.Text))
 		}
 	}
 }

@@ -55,6 +55,10 @@ func (d *Delivery) message(b *batch) *notify.Message {
 		alert := d.alert(e.Incident)
 		alert.Severity, alert.Notice = e.Severity, alert.Own && notice.IsCalm(alert.Reason)
 		alert.FirstSeen, alert.LastSeen = e.Incident.Span(m.Now)
+		if held := b.held[string(e.Key)].Text(d.options.Language); held != "" {
+			// In front: a long message is cut at its end.
+			alert.Message = held + "\n" + alert.Message
+		}
 		m.Incidents = append(m.Incidents, alert)
 	}
 	if b.digest != nil {

@@ -34,6 +34,8 @@ type batch struct {
 	stormUntil time.Time
 	// losses are to be told, before is what was lost in all before the entries were read.
 	losses, before []spool.Loss
+	// held is what the entries hold back, by their keys.
+	held map[string]*inbox.Held
 	// untold counts the observations in the queue.
 	untold uint64
 	// trial says that the entries are set aside and tried on their own, in the given form; trialGroup is the group that is tried.
@@ -65,10 +67,14 @@ func (d *Delivery) peek(now time.Time) (batch, error) {
 	if hold {
 		return b, nil
 	}
-	anew, err := d.inbox.Read(now, func(r *inbox.Reading) error {
+	anew, err := d.inbox.Read(now, func(r *inbox.Reading) (err error) {
 		b.untold = r.Untold()
 		b.losses, b.before = r.Losses()
-		return d.chooseInStorm(r, &b, now, level)
+		if err := d.chooseInStorm(r, &b, now, level); err != nil {
+			return err
+		}
+		b.held, err = r.HeldBy(b.Entries)
+		return err
 	})
 	switch {
 	case err != nil:
@@ -261,7 +267,8 @@ func (d *Delivery) sumUp(b *batch) error {
 		d.digest.AwaySince = d.unreachableSince()
 		b.untold, b.before = r.Untold(), d.digest.Before
 		b.losses, _ = r.Losses()
-		return nil
+		b.held, err = r.HeldBy(d.digest.Rows)
+		return err
 	})
 	if err != nil {
 		return err

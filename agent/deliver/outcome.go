@@ -27,6 +27,11 @@ func (d *Delivery) delivered(ctx context.Context, b *batch, confirmed []inbox.En
 	d.taken()
 	d.clear(b, confirmed)
 	d.acknowledge(ctx, &inbox.Receipt{Entries: confirmed, Over: b.Over, Losses: b.losses, Before: b.before})
+	for i := range confirmed {
+		if held := b.held[string(confirmed[i].Key)]; held != nil {
+			d.acknowledgeCounted(ctx, held.Counted, b.before)
+		}
+	}
 	if b.digest != nil {
 		d.awaySince = time.Time{}
 		counted := b.digest.Confirmed(len(confirmed))

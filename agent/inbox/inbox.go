@@ -70,7 +70,7 @@ func (b *Inbox) Read(now time.Time, f func(*Reading) error) (anew bool, err erro
 		q := tx.Queue(b.Receiver)
 		last, ok := q.LastDue()
 		anew = ok && last.After(now.Add(b.Policy.Longest()+time.Minute))
-		return f(&Reading{inbox: b, queue: q, now: now, verdict: b.Muter.At(now)})
+		return f(&Reading{inbox: b, queue: q, now: now, verdict: b.verdict(q, now)})
 	})
 	if err != nil {
 		return false, fmt.Errorf("read queue: %w", err)

@@ -1,6 +1,8 @@
 package inbox
 
 import (
+	"time"
+
 	"github.com/edge-eventer/edge-eventer/agent/incident"
 	"github.com/edge-eventer/edge-eventer/agent/matcher"
 	"github.com/edge-eventer/edge-eventer/agent/mute"
@@ -16,6 +18,14 @@ type Muted struct {
 // subject is the entry as matchers see it.
 func (e *Entry) subject() *matcher.Subject {
 	return &matcher.Subject{Incident: e.Incident, Severity: e.Severity}
+}
+
+// verdict asks the muter at the time of a reading of the queue.
+func (b *Inbox) verdict(q *spool.Queue, now time.Time) *mute.Verdict {
+	return b.Muter.At(now, func(key string) bool {
+		_, ok := q.Get([]byte(key))
+		return ok
+	})
 }
 
 // mutes reports whether an entry that is due is held back, and counts it then.

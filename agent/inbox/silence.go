@@ -23,7 +23,7 @@ func (b *Inbox) EndSilence(s *silence.Silence, host, language string, now time.T
 	var quiet Counted
 	err := b.Spool.View(func(tx *spool.Tx) error {
 		q := tx.Queue(b.Receiver)
-		verdict := b.Muter.At(now)
+		verdict := b.verdict(q, now)
 		for record := range q.All() {
 			if record.Untold == 0 {
 				continue

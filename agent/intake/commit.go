@@ -193,6 +193,9 @@ func (t *transaction) take(e *event.Event, a ledger.Arrival, verdict ledger.Verd
 	if err := t.count(o); err != nil {
 		return err
 	}
+	if isNew > 0 {
+		t.options.Observed(o)
+	}
 	return t.fold(o)
 }
 

@@ -52,6 +52,8 @@ type Options struct {
 	Ignores func(*event.Event) bool
 	// Severity judges committed events for the status page; nil: none is critical.
 	Severity func(reason string) notify.Severity
+	// Observed is told of each observation that goes into queues, maybe more than once; nil: nobody is.
+	Observed func(*incident.Observation)
 	// Arrived is called with the receiver's name after a commit that put something into its queue; nil: nobody is.
 	Arrived func(receiver string)
 	// Logger takes a line when the spool begins to refuse, and when it takes again.
@@ -93,6 +95,9 @@ func New(o Options, rules Rules) *Intake {
 	}
 	if o.Arrived == nil {
 		o.Arrived = func(string) {}
+	}
+	if o.Observed == nil {
+		o.Observed = func(*incident.Observation) {}
 	}
 	if o.Ignores == nil {
 		o.Ignores = func(*event.Event) bool { return false }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/edge-eventer/edge-eventer/agent/inhibit"
 	"github.com/edge-eventer/edge-eventer/agent/matcher"
 	"github.com/edge-eventer/edge-eventer/agent/silence"
 	"github.com/edge-eventer/edge-eventer/agent/timeinterval"
@@ -12,15 +13,16 @@ import (
 
 // The kinds of reasons.
 const (
+	Inhibition   = "inhibition"
 	TimeInterval = "time interval"
 	Silence      = "silence"
 )
 
 // Reason says what holds an incident back.
 type Reason struct {
-	// Kind is TimeInterval or Silence.
+	// Kind is Inhibition, TimeInterval or Silence.
 	Kind string
-	// Name is that of the time interval, empty where it is none of the active ones, or the ID of the silence.
+	// Name is that of the rule, of the time interval (empty where it is none of the active ones), or the ID of the silence.
 	Name string
 }
 
@@ -36,8 +38,9 @@ type Muter struct {
 	Mute, Active []Named
 	// Critical says that critical incidents are held by time intervals too.
 	Critical bool
-	// Silences are asked where the receiver is one for people; nil: they do not apply.
+	// Silences and Sources are asked where the receiver is one for people; nil: they do not apply.
 	Silences *silence.Set
+	Sources  *inhibit.Sources
 }
 
 // Verdict is what a muter says at one instant.
@@ -49,14 +52,21 @@ type Verdict struct {
 	why      Reason
 	critical bool
 	active   []*silence.Silence
+	sources  *inhibit.Sources
+	now      time.Time
+	present  func(key string) bool
 }
 
-// At returns the verdict at an instant.
-func (m *Muter) At(now time.Time) *Verdict {
+// At returns the verdict at an instant. The source of an inhibition counts only where present finds the key of its incident in the
+// receiver's queue: what a receiver is not told of holds nothing back from it.
+func (m *Muter) At(now time.Time, present func(key string) bool) *Verdict {
 	if m == nil {
 		return nil
 	}
-	v := &Verdict{critical: m.Critical}
+	v := &Verdict{critical: m.Critical, now: now, present: present}
+	if m.Sources != nil && m.Sources.Len(now) > 0 {
+		v.sources = m.Sources
+	}
 	v.times(m, now)
 	if m.Silences == nil {
 		return v
@@ -103,17 +113,32 @@ func (v *Verdict) Muted() (Reason, bool) {
 }
 
 // Holds reports whether there is anything that may hold an incident back.
-func (v *Verdict) Holds() bool { return v != nil && (v.muted || len(v.active) > 0) }
+func (v *Verdict) Holds() bool { return v != nil && (v.muted || len(v.active) > 0 || v.sources != nil) }
 
 // Hold returns why an incident is held back, and false where it is not.
 func (v *Verdict) Hold(s *matcher.Subject) (Reason, bool) {
 	if v == nil {
 		return Reason{}, false
 	}
+	if source, ok := v.inhibited(s); ok {
+		return Reason{Inhibition, source.Rule}, true
+	}
 	if v.muted && (v.critical || s.Severity != notify.Critical) {
 		return v.why, true
 	}
 	return v.Silenced(s)
+}
+
+func (v *Verdict) inhibited(s *matcher.Subject) (inhibit.Source, bool) {
+	if v.sources == nil {
+		return inhibit.Source{}, false
+	}
+	source, ok := v.sources.Holding(s, v.now)
+	if !ok || !v.present(source.Incident) {
+		return source, false
+	}
+	v.sooner(source.Until)
+	return source, true
 }
 
 // Silenced is Hold by silences only.

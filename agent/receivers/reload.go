@@ -80,6 +80,9 @@ func (s *Set) apply(c *config.Config, reroute func(intake.Rules)) error {
 	// under way may take deliver.StopGrace.
 	gone := slices.DeleteFunc(slices.Clone(before), func(w *worker) bool { return slices.Contains(workers, w) })
 	stopWorkers(gone)
+	if old, _ := s.Settings(); !sameInhibition(old, c) {
+		s.recallSources(c)
+	}
 	s.replace(c, workers, needRestart(s.started, c))
 	s.options.Budget.SetLocation(c.Location())
 	for _, w := range fresh {

@@ -14,6 +14,7 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent/deliver/gate"
 	"github.com/edge-eventer/edge-eventer/agent/dial"
 	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
+	"github.com/edge-eventer/edge-eventer/agent/inhibit"
 	"github.com/edge-eventer/edge-eventer/agent/recent"
 	"github.com/edge-eventer/edge-eventer/agent/silence"
 	"github.com/edge-eventer/edge-eventer/agent/status"
@@ -48,6 +49,8 @@ type Set struct {
 	// spool and link are set by Start, before any delivery is made.
 	spool *spool.Spool
 	link  gate.WayOut
+	// sources are open incidents that hold others back from receivers that are for people.
+	sources inhibit.Sources
 
 	// mu guards the fields below.
 	mu     sync.Mutex
@@ -91,6 +94,7 @@ func (s *Set) Close() {
 // Start starts the deliveries of the spool's queues. A nil link is not looked at.
 func (s *Set) Start(sp *spool.Spool, link gate.WayOut) {
 	s.spool, s.link = sp, link
+	s.recallSources(s.started)
 	var workers []*worker
 	for i := range s.started.Receivers {
 		workers = append(workers, s.workerFor(s.started, &s.started.Receivers[i], s.receivers[i]))

@@ -207,7 +207,7 @@ type Sending struct {
 	AsideCount int     `json:"asideCount,omitempty"`
 	// MuteOnLosses says that the last message had losses to tell and no place for them: a body whose templates leave out the message.
 	MuteOnLosses bool `json:"muteOnLosses,omitempty"`
-	// Muted is what is due and held back by a time interval or a silence, as of the last look at the queue.
+	// Muted is what is due and held back by an inhibition, a time interval or a silence, as of the last look at the queue.
 	Muted []Muted `json:"muted,omitempty"`
 	// Attempts counts by outcome: ok, retry, bad_payload, bad_target.
 	Attempts map[string]uint64 `json:"attempts,omitempty"`
@@ -241,7 +241,7 @@ func (q *Queue) Due() uint64 { return q.Untold - min(q.Held, q.Untold) }
 
 // Muted is what one reason holds back.
 type Muted struct {
-	// Reason is time interval or silence; Name is that of the interval, or the ID of the silence.
+	// Reason is inhibition, time interval or silence; Name is that of the rule or the interval, or the ID of the silence.
 	Reason    string `json:"reason"`
 	Name      string `json:"name,omitempty"`
 	Incidents int    `json:"incidents"`

@@ -220,10 +220,10 @@ func (d *Document) writeAttempts(x *exposition) {
 
 // writeMuted writes what is held back on purpose, by what.
 func (d *Document) writeMuted(x *exposition) {
-	x.family("edge_eventer_muted_events", gauge, "Observations that are due and held back by a time interval or a silence.")
+	x.family("edge_eventer_muted_events", gauge, "Observations that are due and held back by an inhibition, a time interval or a silence.")
 	for i := range d.Receivers {
 		r := &d.Receivers[i]
-		byReason := map[string]uint64{"silence": 0, "time interval": 0}
+		byReason := map[string]uint64{"inhibition": 0, "silence": 0, "time interval": 0}
 		for _, m := range r.Muted {
 			byReason[m.Reason] += m.Events
 		}

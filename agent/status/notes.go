@@ -83,6 +83,8 @@ func (r *Receiver) notes() (notes []sentence) {
 func (m *Muted) note(receiver string) sentence {
 	by := say("the silence %s", "静默 %s", m.Name[:min(len(m.Name), 8)])
 	switch {
+	case m.Reason == "inhibition":
+		by = say("another incident (rule %s)", "另一个故障（规则 %s）", m.Name)
 	case m.Reason == "time interval" && m.Name == "":
 		by = sentence{"its activeTimeIntervals", "其 activeTimeIntervals"}
 	case m.Reason == "time interval":
