@@ -33,7 +33,7 @@ import (
 )
 
 // batches are the sizes of a message whose bytes are counted.
-var batches = []int{1, 10, 100}
+func batches() []int { return []int{1, 10, 100} }
 
 // typeRow is what one event costs over a connection that is warm, by batches: what is sent, and what comes back.
 type typeRow struct {
@@ -57,7 +57,7 @@ func typesRun(ctx context.Context, seed uint64, out io.Writer) error {
 	table.WriteString("| type | alone, sent | received | of 10, sent | received | of 100, sent | received |\n|---|---:|---:|---:|---:|---:|---:|\n")
 	for _, r := range rows {
 		fmt.Fprintf(&table, "| %s |", r.name)
-		for i := range batches {
+		for i := range batches() {
 			fmt.Fprintf(&table, " %d | %d |", r.out[i], r.in[i])
 		}
 		table.WriteString("\n")
@@ -171,7 +171,7 @@ func (s *subject) measure(ctx context.Context, seed uint64) (row typeRow, err er
 		return row, err
 	}
 	row.name = s.name
-	for _, n := range batches {
+	for _, n := range batches() {
 		const rounds = 10
 		out, in := counted.out.Load(), counted.in.Load()
 		for range rounds {
