@@ -106,6 +106,7 @@ kubernetes: {kubeconfig: %q}
 spool: {path: %q, commitInterval: 500ms, maxBytes: 64Mi}
 server: {listen: ""}
 notify: {groupWait: 1s, maxBackoff: 1s}
+fleet: {every: 0s} # The records of a site would be counted among the events.
 receivers:
   - {name: otlp, type: otlp, fold: event, url: "%s/insert/opentelemetry", headers: {VL-Stream-Fields: k8s.cluster.name}}
   - {name: bulk, type: elasticsearch, fold: event, index: "", url: "%s/insert/elasticsearch/?_time_field=@timestamp&_msg_field=message&_stream_fields=cluster"}
