@@ -29,7 +29,7 @@ func (c *card) update(fn func(tx *Tx) error) {
 // each, and acknowledges what is due by the hundred: what an archive costs. The bodies have 400 bytes.
 func TestArchiveSparesTheCard(t *testing.T) {
 	const page, batch = 250, 100
-	events, most := 20_000, int64(1700)
+	events, most := 20_000, int64(1500)
 	if testing.Short() {
 		events = 5_000
 	}

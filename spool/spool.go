@@ -518,16 +518,20 @@ func (s *Spool) update(fn func(*Tx) error) (err error) {
 		s.failedCommit(meta, offset)
 		return fmt.Errorf("commit: %w", failure.Classify(err))
 	}
-	stats := btx.Stats()
+	s.committed(btx.Stats(), tx.txn.Grown)
+	return nil
+}
+
+// committed notes what a commit wrote, and that entries grew by so many bytes.
+func (s *Spool) committed(stats bbolt.TxStats, grown int64) {
 	s.untilCompaction = max(0, s.untilCompaction-stats.GetPageAlloc())
 	if s.dense > 0 {
-		s.dense += tx.txn.Grown
+		s.dense += grown
 	}
 	if s.options.Synced != nil {
 		s.options.Synced(stats.GetWriteTime())
 	}
 	s.measure()
-	return nil
 }
 
 // readMeta reads the meta page that the commit of btx will replace.

@@ -12,7 +12,6 @@ type Entry struct {
 	Totals  Totals
 	Name    []byte
 	Stats   QueueStats
-	due     int64
 	Seq     uint64
 	Record  Record
 	Ledger  LedgerEntry
@@ -26,16 +25,8 @@ func Parse(key, value []byte) (e Entry, err error) {
 	}
 	e.Kind = key[0]
 	var rest []byte
-	if e.Kind >= KindQueue && e.Kind <= KindDead {
-		// The key of statistics ends with the name.
-		if e.Kind == KindQueue {
-			if len(key) < 3 || int(key[1]) != len(key)-2 || key[1] > MaxNameLen {
-				return e, fmt.Errorf("%w: key %x", ErrMalformed, key)
-			}
-			e.Name = key[2:]
-		} else if e.Name, rest, err = SplitNamed(key); err != nil {
-			return e, err
-		}
+	if e.Name, rest, err = splitKey(key); err != nil {
+		return e, err
 	}
 	payload := value
 	if e.Kind != KindDue && e.Kind != KindKey {
@@ -43,15 +34,12 @@ func Parse(key, value []byte) (e Entry, err error) {
 			return e, err
 		}
 	}
-	wrong := func() (Entry, error) {
-		return e, fmt.Errorf("%w: entry %x of %d bytes", ErrMalformed, key, len(value))
-	}
+	ok := true
 	switch e.Kind {
 	case KindFormat:
-		if len(payload) < 4 {
-			return wrong()
+		if ok = len(payload) >= 4; ok {
+			e.Version = binary.BigEndian.Uint32(payload)
 		}
-		e.Version = binary.BigEndian.Uint32(payload)
 	case KindTotals:
 		e.Totals, err = DecodeTotals(payload)
 	case KindValue:
@@ -60,28 +48,22 @@ func Parse(key, value []byte) (e Entry, err error) {
 			_, err = DecodeScopeState(payload)
 		}
 	case KindCounter:
-		if len(payload) != 8 {
-			return wrong()
-		}
+		ok = len(payload) == 8
 	case KindQueue:
 		e.Stats, err = DecodeQueueStats(payload)
 	case KindUntold, KindTotal:
-		if len(payload) < LossLen {
-			return wrong()
-		}
+		ok = len(payload) >= LossLen
 	case KindDue:
-		if len(rest) != 16 || len(value) != 0 {
-			return wrong()
+		if ok = len(rest) == 16 && len(value) == 0; ok {
+			e.Seq = binary.BigEndian.Uint64(rest[8:])
 		}
-		e.due, e.Seq = int64(binary.BigEndian.Uint64(rest)), binary.BigEndian.Uint64(rest[8:])
 	case KindKey:
-		if len(rest) < 1 || len(rest) > MaxKeyLen || len(value) != 8 {
-			return wrong()
+		if ok = len(rest) >= 1 && len(rest) <= MaxKeyLen && len(value) == 8; ok {
+			e.Seq = binary.BigEndian.Uint64(value)
 		}
-		e.Seq = binary.BigEndian.Uint64(value)
 	case KindRecord, KindDead:
-		if len(rest) != 8 {
-			return wrong()
+		if ok = len(rest) == 8; !ok {
+			break
 		}
 		e.Seq = binary.BigEndian.Uint64(rest)
 		if e.Kind == KindRecord {
@@ -90,17 +72,31 @@ func Parse(key, value []byte) (e Entry, err error) {
 			_, err = DecodeDeadLetter(payload)
 		}
 	case KindRun:
-		if len(key) != 11 || !isRun(payload) {
-			return wrong()
-		}
+		ok = len(key) == 11 && isRun(payload)
 		e.Run = Run{Key: key, Value: value}
 	case KindLedger:
-		if len(key) != 1+len(EventKey{}) {
-			return wrong()
+		if ok = len(key) == 1+len(EventKey{}); ok {
+			e.Ledger, err = DecodeLedgerEntry(payload)
 		}
-		e.Ledger, err = DecodeLedgerEntry(payload)
 	default:
-		return wrong()
+		ok = false
+	}
+	if !ok {
+		err = fmt.Errorf("%w: entry %x of %d bytes", ErrMalformed, key, len(value))
 	}
 	return e, err
+}
+
+// splitKey takes the key of an entry apart if it is one of a receiver.
+func splitKey(key []byte) (name, rest []byte, err error) {
+	switch {
+	case key[0] < KindQueue || key[0] > KindDead:
+		return nil, nil, nil
+	case key[0] > KindQueue:
+		return SplitNamed(key)
+	case len(key) < 3 || int(key[1]) != len(key)-2 || key[1] > MaxNameLen:
+		return nil, nil, fmt.Errorf("%w: key %x", ErrMalformed, key)
+	}
+	// The key of statistics ends with the name.
+	return key[2:], nil, nil
 }

@@ -161,21 +161,9 @@ func (r *rescuer) keep(e *format.Entry, key, value []byte) error {
 	}
 	switch e.Kind {
 	case format.KindTotals:
-		r.totals.NextSeq = max(r.totals.NextSeq, e.Totals.NextSeq)
-		r.totals.Rev = max(r.totals.Rev, e.Totals.Rev)
-		r.totals.Forgotten = max(r.totals.Forgotten, e.Totals.Forgotten)
-		if e.Totals.Age > r.totals.Age {
-			r.totals.Age, r.totals.Uptime, r.totals.Boot = e.Totals.Age, e.Totals.Uptime, e.Totals.Boot
-		}
+		r.keepTotals(&e.Totals)
 	case format.KindPosition:
-		if _, isState := format.ScopeOf(key); isState {
-			// It begins with the revision, so the greater is the newer.
-			if old := tx.Get(key); old == nil || bytes.Compare(old[format.SealLen:], value[format.SealLen:]) < 0 {
-				_, err = tx.Put(key, bytes.Clone(value))
-			}
-		} else if len(r.positions) < table.MaxScopes {
-			r.positions = append(r.positions, [2][]byte{bytes.Clone(key), bytes.Clone(value)})
-		}
+		err = r.keepPosition(tx, key, value)
 	case format.KindCounter, format.KindValue, format.KindUntold, format.KindTotal:
 		// Of two versions the one with the greater number is the newer: counts only grow.
 		if old := tx.Get(key); old != nil && bytes.Compare(old[format.SealLen:], value[format.SealLen:]) >= 0 {
@@ -223,6 +211,29 @@ func (r *rescuer) keep(e *format.Entry, key, value []byte) error {
 		err = r.enterRun(tx, e.Run)
 	case format.KindLedger:
 		err = r.enter(tx, format.EventKey(key[1:]), e.Ledger)
+	}
+	return err
+}
+
+// keepTotals keeps the greatest of each count.
+func (r *rescuer) keepTotals(t *format.Totals) {
+	r.totals.NextSeq = max(r.totals.NextSeq, t.NextSeq)
+	r.totals.Rev = max(r.totals.Rev, t.Rev)
+	r.totals.Forgotten = max(r.totals.Forgotten, t.Forgotten)
+	if t.Age > r.totals.Age {
+		r.totals.Age, r.totals.Uptime, r.totals.Boot = t.Age, t.Uptime, t.Boot
+	}
+}
+
+// keepPosition keeps the entry of a scope, and its position until it is known whether all of the file could be read.
+func (r *rescuer) keepPosition(tx *copyTx, key, value []byte) (err error) {
+	if _, isState := format.ScopeOf(key); isState {
+		// It begins with the revision, so the greater is the newer.
+		if old := tx.Get(key); old == nil || bytes.Compare(old[format.SealLen:], value[format.SealLen:]) < 0 {
+			_, err = tx.Put(key, bytes.Clone(value))
+		}
+	} else if len(r.positions) < table.MaxScopes {
+		r.positions = append(r.positions, [2][]byte{bytes.Clone(key), bytes.Clone(value)})
 	}
 	return err
 }
@@ -288,20 +299,10 @@ func (r *rescuer) settle() error {
 	if err != nil {
 		return err
 	}
-	tx.Totals.NextSeq = max(tx.Totals.NextSeq, r.totals.NextSeq)
-	tx.Totals.Rev = max(tx.Totals.Rev, r.totals.Rev)
-	tx.Totals.Forgotten = max(tx.Totals.Forgotten, r.totals.Forgotten)
-	tx.Totals.Age, tx.Totals.Uptime, tx.Totals.Boot = r.totals.Age, r.totals.Uptime, r.totals.Boot
-	pages := r.found.Pages
-	if r.result.Positions = pages.IsWhole() && r.found.Agrees(); r.result.Positions {
-		for _, p := range r.positions {
-			if _, err := tx.Put(p[0], p[1]); err != nil {
-				return err
-			}
-		}
+	if err := r.settleTotals(tx); err != nil {
+		return err
 	}
-	r.result.Ledger = int(tx.Totals.LedgerLen)
-
+	pages := r.found.Pages
 	missing, losses := make(map[string]int), make(map[string]queue.Loss)
 	for ref := range r.indexed {
 		if r.waits(ref) && tx.Get(format.SeqKey(format.KindRecord, ref.receiver, ref.seq)) == nil {
@@ -345,6 +346,23 @@ func (r *rescuer) settle() error {
 		}
 	}
 	return tx.Err
+}
+
+// settleTotals writes the counts of the whole spool, and the positions if nothing can be missing.
+func (r *rescuer) settleTotals(tx *copyTx) error {
+	tx.Totals.NextSeq = max(tx.Totals.NextSeq, r.totals.NextSeq)
+	tx.Totals.Rev = max(tx.Totals.Rev, r.totals.Rev)
+	tx.Totals.Forgotten = max(tx.Totals.Forgotten, r.totals.Forgotten)
+	tx.Totals.Age, tx.Totals.Uptime, tx.Totals.Boot = r.totals.Age, r.totals.Uptime, r.totals.Boot
+	r.result.Ledger = int(tx.Totals.LedgerLen)
+	if r.result.Positions = r.found.Pages.IsWhole() && r.found.Agrees(); r.result.Positions {
+		for _, p := range r.positions {
+			if _, err := tx.Put(p[0], p[1]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // hasIndex says that both indexes of a queue were read to the full, so that they, and not its statistics, say what is missing: the
