@@ -279,7 +279,7 @@ func TestNoFlippedBitOfABranchPageReachesBbolt(t *testing.T) {
 	if err != nil || found.Cause != nil {
 		t.Fatal(err, found.Cause)
 	}
-	step, flips := 8, 0
+	step, flips := 16, 0
 	if testing.Short() {
 		step = 32
 	}
@@ -311,6 +311,10 @@ func TestEachFlippedBitOfAMetaPageIsNoticed(t *testing.T) {
 	want := wanted(t, data, pageSize)
 	for i := range (boltfile.PageHeaderLen + boltfile.MetaLen) * 8 {
 		if testing.Short() && i%8 != i/8%8 {
+			continue
+		}
+		if i >= boltfile.PageHeaderLen*8 && (i+i/8)%2 > 0 {
+			// The checksum covers the rest, whichever bit it is.
 			continue
 		}
 		// Both pages have the same layout: each bit is flipped in one of them.

@@ -41,6 +41,8 @@ type EventTemplate struct {
 	Message string
 	// MessageBytes is how long a message is at least: it is filled up with dots. Default: 0.
 	MessageBytes int
+	// Scattered gives names that sort in no order of the numbers, and so of time, as a list shows those of real events.
+	Scattered bool
 	// Objects is over how many pods the events are spread. Default: each event has a pod of its own. A pod is named as
 	// those of a deployment that is called Prefix.
 	Objects int
@@ -79,9 +81,13 @@ func (o EventTemplate) event(n int) *corev1.Event {
 	if o.Objects > 0 {
 		object = n % o.Objects
 	}
+	name := fmt.Sprintf("%s-%05d", o.Prefix, n)
+	if o.Scattered {
+		name = fmt.Sprintf("%s-%08x.%05d", o.Prefix, uint32(n)*2654435761, n)
+	}
 	at := metav1.NewTime(o.At)
 	return &corev1.Event{
-		ObjectMeta: metav1.ObjectMeta{Namespace: o.Namespace, Name: fmt.Sprintf("%s-%05d", o.Prefix, n)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: o.Namespace, Name: name},
 		InvolvedObject: corev1.ObjectReference{
 			APIVersion: "v1", Kind: "Pod", Namespace: o.Namespace, Name: podName(o.Prefix, object),
 		},
