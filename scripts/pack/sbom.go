@@ -21,85 +21,123 @@ import (
 // writeSBOM lists the modules that the linker put into each binary, Go's own library, and the certificates of the image.
 // The licences are those that lie in the modules.
 func writeSBOM(out io.Writer, o options) error {
-	doc := spdx.Document{
-		SPDXVersion: spdx.Version, DataLicense: spdx.DataLicense, SPDXIdentifier: "DOCUMENT",
-		DocumentName: "edge-eventer-" + o.version,
-		CreationInfo: &spdx.CreationInfo{
-			Created: o.created.Format(time.RFC3339), Creators: []common.Creator{{CreatorType: "Tool", Creator: "edge-eventer-pack"}},
-		},
-	}
-	packages := map[common.ElementID]*spdx.Package{}
 	all, err := components()
 	if err != nil {
 		return err
 	}
-	licences := map[string]string{}
+	b := bill{
+		options: o, licences: make(map[string]string), expression: expressionOf(all),
+		packages: make(map[common.ElementID]*spdx.Package), related: make(map[[3]string]*spdx.Relationship),
+	}
 	for _, c := range all {
-		licences[c.Path] = c.expression()
+		b.licences[c.Path] = c.expression()
 	}
-	related := map[[3]string]*spdx.Relationship{}
-	relate := func(a common.ElementID, kind string, b common.ElementID) {
-		related[[3]string{string(a), kind, string(b)}] = &spdx.Relationship{
-			RefA: common.MakeDocElementID("", string(a)), RefB: common.MakeDocElementID("", string(b)), Relationship: kind,
-		}
-	}
-	var digests strings.Builder
 	for _, p := range platforms() {
-		file := "edge-eventer-" + p.file
-		content, err := os.ReadFile(filepath.Join(o.bin, file))
-		if err != nil {
+		if err := b.addBinary(p); err != nil {
 			return err
 		}
-		info, err := buildinfo.ReadFile(filepath.Join(o.bin, file))
-		if err != nil {
-			return fmt.Errorf("%s: %w", file, err)
-		}
-		sum := digest(content)
-		digests.WriteString(sum)
-		binary := filePackage(common.ElementID(file), "edge-eventer", file, sum)
-		binary.PackageVersion, binary.PackageDownloadLocation = o.version, "https://github.com/edge-eventer/edge-eventer"
-		binary.PackageLicenseConcluded, binary.PackageLicenseDeclared = expressionOf(all), "Apache-2.0"
-		binary.PrimaryPackagePurpose = "APPLICATION"
-		binary.PackageComment = "commit " + o.commit + ", linux/" + strings.TrimSuffix(p.Architecture+"/"+p.Variant, "/")
-		packages[binary.PackageSPDXIdentifier] = binary
-		relate(doc.SPDXIdentifier, "DESCRIBES", binary.PackageSPDXIdentifier)
-		library := modulePackage("stdlib", strings.TrimPrefix(info.GoVersion, "go"))
-		library.PackageLicenseDeclared, library.PackageDownloadLocation = licences["stdlib"], "https://go.dev/dl/"
-		packages[library.PackageSPDXIdentifier] = library
-		relate(binary.PackageSPDXIdentifier, "DEPENDS_ON", library.PackageSPDXIdentifier)
-		for _, m := range info.Deps {
-			if m.Replace != nil {
-				return fmt.Errorf("%s: module %s is replaced, which the list cannot tell", file, m.Path)
-			}
-			module := modulePackage(m.Path, m.Version)
-			if module.PackageLicenseDeclared = licences[m.Path]; module.PackageLicenseDeclared == "" {
-				return fmt.Errorf("%s: module %s is linked, and go list does not name it", file, m.Path)
-			}
-			module.PackageComment = "go.sum: " + m.Sum
-			packages[module.PackageSPDXIdentifier] = module
-			relate(binary.PackageSPDXIdentifier, "DEPENDS_ON", module.PackageSPDXIdentifier)
-		}
 	}
-	certs, err := os.ReadFile(o.certs)
+	if err := b.addCertificates(); err != nil {
+		return err
+	}
+	return spdxjson.Write(b.document(), out, spdxjson.Indent("  "), spdxjson.EscapeHTML(false))
+}
+
+// documentID is the name that a list has within itself.
+const documentID = "DOCUMENT"
+
+// bill is a list in the making.
+type bill struct {
+	options
+	// licences are the expressions of the components by their paths, expression that of all.
+	licences   map[string]string
+	expression string
+	packages   map[common.ElementID]*spdx.Package
+	related    map[[3]string]*spdx.Relationship
+	// digests are those of all files, by which a list has a name of its own.
+	digests strings.Builder
+}
+
+func (b *bill) add(p *spdx.Package) { b.packages[p.PackageSPDXIdentifier] = p }
+
+func (b *bill) relate(from common.ElementID, kind string, to common.ElementID) {
+	b.related[[3]string{string(from), kind, string(to)}] = &spdx.Relationship{
+		RefA: common.MakeDocElementID("", string(from)), RefB: common.MakeDocElementID("", string(to)), Relationship: kind,
+	}
+}
+
+// addBinary adds the binary of a platform and what it says that was linked into it.
+func (b *bill) addBinary(p platform) error {
+	file := "edge-eventer-" + p.file
+	content, err := os.ReadFile(filepath.Join(b.bin, file))
+	if err != nil {
+		return err
+	}
+	info, err := buildinfo.ReadFile(filepath.Join(b.bin, file))
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	sum := digest(content)
+	b.digests.WriteString(sum)
+	binary := filePackage(common.ElementID(file), "edge-eventer", file, sum)
+	binary.PackageVersion, binary.PackageDownloadLocation = b.version, "https://github.com/edge-eventer/edge-eventer"
+	binary.PackageLicenseConcluded, binary.PackageLicenseDeclared = b.expression, "Apache-2.0"
+	binary.PrimaryPackagePurpose = "APPLICATION"
+	binary.PackageComment = "commit " + b.commit + ", linux/" + strings.TrimSuffix(p.Architecture+"/"+p.Variant, "/")
+	b.add(binary)
+	b.relate(documentID, "DESCRIBES", binary.PackageSPDXIdentifier)
+	library := modulePackage("stdlib", strings.TrimPrefix(info.GoVersion, "go"))
+	library.PackageLicenseDeclared, library.PackageDownloadLocation = b.licences["stdlib"], "https://go.dev/dl/"
+	b.add(library)
+	b.relate(binary.PackageSPDXIdentifier, "DEPENDS_ON", library.PackageSPDXIdentifier)
+	for _, m := range info.Deps {
+		if m.Replace != nil {
+			return fmt.Errorf("%s: module %s is replaced, which the list cannot tell", file, m.Path)
+		}
+		module := modulePackage(m.Path, m.Version)
+		if module.PackageLicenseDeclared = b.licences[m.Path]; module.PackageLicenseDeclared == "" {
+			return fmt.Errorf("%s: module %s is linked, and go list does not name it", file, m.Path)
+		}
+		module.PackageComment = "go.sum: " + m.Sum
+		b.add(module)
+		b.relate(binary.PackageSPDXIdentifier, "DEPENDS_ON", module.PackageSPDXIdentifier)
+	}
+	return nil
+}
+
+// addCertificates adds the authorities that the image has.
+func (b *bill) addCertificates() error {
+	certs, err := os.ReadFile(b.certs)
 	if err != nil {
 		return fmt.Errorf("the certificates: %w", err)
 	}
 	sum := digest(certs)
-	digests.WriteString(sum)
+	b.digests.WriteString(sum)
 	bundle := filePackage("ca-certificates", "ca-certificates", "/etc/ssl/certs/ca-certificates.crt", sum)
 	bundle.PackageLicenseConcluded, bundle.PackageLicenseDeclared, bundle.PrimaryPackagePurpose = "MPL-2.0", "MPL-2.0", "FILE"
 	bundle.PackageComment = "Mozilla's authorities as the build machine's ca-certificates package has them; in the image only"
-	packages[bundle.PackageSPDXIdentifier] = bundle
-	relate(doc.SPDXIdentifier, "DESCRIBES", bundle.PackageSPDXIdentifier)
+	b.add(bundle)
+	b.relate(documentID, "DESCRIBES", bundle.PackageSPDXIdentifier)
+	return nil
+}
 
-	doc.DocumentNamespace = "https://github.com/edge-eventer/edge-eventer/spdx/" + o.version + "-" + digest([]byte(digests.String()))
-	for _, id := range slices.Sorted(maps.Keys(packages)) {
-		doc.Packages = append(doc.Packages, packages[id])
+// document is the list, in the order of the names.
+func (b *bill) document() *spdx.Document {
+	doc := &spdx.Document{
+		SPDXVersion: spdx.Version, DataLicense: spdx.DataLicense, SPDXIdentifier: documentID,
+		DocumentName:      "edge-eventer-" + b.version,
+		DocumentNamespace: "https://github.com/edge-eventer/edge-eventer/spdx/" + b.version + "-" + digest([]byte(b.digests.String())),
+		CreationInfo: &spdx.CreationInfo{
+			Created: b.created.Format(time.RFC3339), Creators: []common.Creator{{CreatorType: "Tool", Creator: "edge-eventer-pack"}},
+		},
 	}
-	for _, key := range slices.SortedFunc(maps.Keys(related), func(a, b [3]string) int { return slices.Compare(a[:], b[:]) }) {
-		doc.Relationships = append(doc.Relationships, related[key])
+	for _, id := range slices.Sorted(maps.Keys(b.packages)) {
+		doc.Packages = append(doc.Packages, b.packages[id])
 	}
-	return spdxjson.Write(doc, out, spdxjson.Indent("  "), spdxjson.EscapeHTML(false))
+	for _, key := range slices.SortedFunc(maps.Keys(b.related), func(a, b [3]string) int { return slices.Compare(a[:], b[:]) }) {
+		doc.Relationships = append(doc.Relationships, b.related[key])
+	}
+	return doc
 }
 
 // digest is the SHA-256 of the bytes in hexadecimal.
