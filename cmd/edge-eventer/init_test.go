@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -19,7 +20,11 @@ import (
 func TestInitWritesAConfigurationThatWorks(t *testing.T) {
 	taken := make(chan string, 10)
 	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
+		var from io.Reader = r.Body
+		if r.Header.Get("Content-Encoding") == "gzip" {
+			from, _ = gzip.NewReader(r.Body)
+		}
+		body, _ := io.ReadAll(from)
 		taken <- r.URL.Path + string(body)
 	}))
 	defer receiver.Close()
