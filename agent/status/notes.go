@@ -5,6 +5,9 @@ import "fmt"
 // fullTenths is from how many tenths of the spool in use on it is called nearly full; above three quarters the oldest go.
 const fullTenths = 7
 
+// maxSilenceNotes is how many silences are named in the notes.
+const maxSilenceNotes = 4
+
 // maxAsideNotes is how many messages that a receiver does not take are named in the notes.
 const maxAsideNotes = 4
 
@@ -37,6 +40,7 @@ func (d *Document) notes() []string {
 			"spool 快满了：接下来会删除最旧的故障，并计数、告知（spool.maxBytes）",
 		})
 	}
+	notes = append(notes, d.silenceNotes()...)
 	for i := range d.Receivers {
 		notes = append(notes, d.Receivers[i].notes()...)
 	}
@@ -45,6 +49,25 @@ func (d *Document) notes() []string {
 		texts = append(texts, n.in(d.Language))
 	}
 	return texts
+}
+
+// silenceNotes names the silences that are active, those that end first.
+func (d *Document) silenceNotes() (notes []sentence) {
+	active := 0
+	for i := range d.Silences {
+		s := &d.Silences[i]
+		if s.State != "active" {
+			continue
+		}
+		if active++; active <= maxSilenceNotes {
+			notes = append(notes, say("silence %s holds back what matches %s until %s: %s", "静默 %s 压住匹配 %s 的故障，直到 %s：%s",
+				s.ID[:min(len(s.ID), 8)], s.Matchers, stamp(s.EndsAt), s.Comment))
+		}
+	}
+	if more := active - maxSilenceNotes; more > 0 {
+		notes = append(notes, say("%d more silences are active: silence ls", "另有 %d 条静默生效：silence ls", more))
+	}
+	return notes
 }
 
 // notes lists what is worth knowing of a receiver.
