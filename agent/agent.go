@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/edge-eventer/edge-eventer/agent/config"
+	"github.com/edge-eventer/edge-eventer/agent/deliver"
 	"github.com/edge-eventer/edge-eventer/agent/dial"
 	"github.com/edge-eventer/edge-eventer/agent/dial/budget"
 	"github.com/edge-eventer/edge-eventer/agent/histogram"
@@ -130,12 +131,12 @@ func newAgent(c *config.Config, o Options, h hooks) (*Agent, error) {
 	return a, nil
 }
 
-// The bounds of the steps in which the agent stops: 5 seconds together. An attempt under way has deliver.StopGrace of them.
+// The agent stops within stopWithin. Of that, an attempt under way has deliver.StopGrace, and stopKept is kept for the commits of the
+// intake and of the last counters, and for the end of the spool; a slow card may have all that the others leave.
 const (
-	stopQuickly    = 100 * time.Millisecond
-	stopIntake     = 500 * time.Millisecond
-	stopDeliveries = 3250 * time.Millisecond
-	stopSpool      = 250 * time.Millisecond
+	stopWithin     = 5 * time.Second
+	stopKept       = 400 * time.Millisecond
+	stopDeliveries = deliver.StopGrace + 200*time.Millisecond
 )
 
 // Run takes events to receivers until ctx ends: then it commits what it holds, finishes or abandons the attempts under
@@ -145,15 +146,15 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer a.receivers.Close()
 	stack, ctx := lifecycle.New(ctx)
 	// The port answers while the spool cannot be opened: that is when somebody asks.
-	stack.Go("port", stopQuickly, a.serve)
+	stack.Go("port", 0, a.serve)
 	a.secrets.Look(a.config.Receivers)
 	err := a.start(ctx, stack)
 	if err == nil {
 		<-ctx.Done()
 	} else {
-		stack.OnStop("start", stopQuickly, func(context.Context) error { return err })
+		stack.OnStop("start", 0, func() error { return err })
 	}
-	return stack.Stop()
+	return stack.Stop(stopWithin)
 }
 
 // start opens the spool and starts the stages, the last one of an event's way first: what stops first is what takes new events.
@@ -162,7 +163,7 @@ func (a *Agent) start(ctx context.Context, stack *lifecycle.Stack) error {
 	if err != nil || s == nil {
 		return err
 	}
-	stack.OnStop("spool", stopSpool, func(context.Context) error { return s.Close() })
+	stack.OnStop("spool", stopKept, s.Close)
 	st, err := a.newStages(s)
 	if err != nil {
 		return err
@@ -175,49 +176,50 @@ func (a *Agent) start(ctx context.Context, stack *lifecycle.Stack) error {
 		return err
 	}
 	linkCtx, leave := context.WithCancel(context.WithoutCancel(ctx))
-	stack.OnStop("link", stopQuickly, func(context.Context) error { leave(); return nil })
+	stack.OnStop("link", 0, func() error { leave(); return nil })
 	way := a.hooks.watchLink(linkCtx, link.Options{
 		Interfaces: a.config.Link.Interfaces, Moved: a.dialer.ForgetNames, Logger: a.logger,
 	})
-	if way == nil {
-		a.receivers.Start(s, nil)
-	} else {
-		a.receivers.Start(s, way)
-	}
-	stack.OnStop("deliveries", stopDeliveries, func(context.Context) error { a.receivers.Stop(); return nil })
 	a.mu.Lock()
 	a.seen.link, a.seen.stages = way, st
 	a.mu.Unlock()
-	stack.OnStop("status", stopQuickly, func(context.Context) error {
+	stack.OnStop("status", 0, func() error {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.seen.stages = nil
 		return nil
 	})
-	stack.Go("history", stopQuickly, func(ctx context.Context) error { return a.keepHistory(ctx, s) })
+	// What is written down at the end is started before the deliveries: it counts what they still sent.
+	stack.Go("history", 0, func(ctx context.Context) error { return a.keepHistory(ctx, s) })
+	stack.Go("budget", stopKept, func(ctx context.Context) error { return st.reporter.Budget(ctx, a.budget) })
+	if way == nil {
+		a.receivers.Start(s, nil)
+	} else {
+		a.receivers.Start(s, way)
+	}
+	stack.OnStop("deliveries", stopDeliveries, func() error { a.receivers.Stop(); return nil })
 	a.startReports(stack, st.reporter)
-	stack.Go("intake", stopIntake, st.intake.Run)
-	stack.Go("sight", stopQuickly, func(ctx context.Context) error { return a.keepSight(ctx, st.intake) })
-	stack.Go("control socket", stopQuickly, a.hooks.answer)
-	stack.Go("reload", stopQuickly, func(ctx context.Context) error { return a.receivers.Reloads(ctx, st.intake.Reroute) })
-	stack.Go("configuration", stopQuickly, a.watchConfig)
-	stack.Go("secrets", stopQuickly, a.watchSecrets)
-	stack.Go("watch", stopQuickly, func(ctx context.Context) error { return a.hooks.watch(ctx, st.intake) })
+	stack.Go("intake", stopKept, st.intake.Run)
+	stack.Go("sight", 0, func(ctx context.Context) error { return a.keepSight(ctx, st.intake) })
+	stack.Go("control socket", 0, a.hooks.answer)
+	stack.Go("reload", 0, func(ctx context.Context) error { return a.receivers.Reloads(ctx, st.intake.Reroute) })
+	stack.Go("configuration", 0, a.watchConfig)
+	stack.Go("secrets", 0, a.watchSecrets)
+	stack.Go("watch", 0, func(ctx context.Context) error { return a.hooks.watch(ctx, st.intake) })
 	return nil
 }
 
 // startReports starts what the agent tells of itself.
 func (a *Agent) startReports(stack *lifecycle.Stack, r *selfreport.Reporter) {
-	stack.Go("rescues", stopQuickly, func(ctx context.Context) error { return r.Rescues(ctx, a.relist) })
-	stack.Go("budget", stopQuickly, func(ctx context.Context) error { return r.Budget(ctx, a.budget) })
-	stack.Go("unreachable", stopQuickly, func(ctx context.Context) error {
+	stack.Go("rescues", 0, func(ctx context.Context) error { return r.Rescues(ctx, a.relist) })
+	stack.Go("unreachable", 0, func(ctx context.Context) error {
 		return r.Sight(ctx, a.config.Kubernetes.UnreachableAfter, a.failing)
 	})
-	stack.Go("daily statistics", stopQuickly, func(ctx context.Context) error { return r.Daily(ctx, a.receivers.Settings, a.started) })
-	stack.Go("heartbeat", stopQuickly, func(ctx context.Context) error {
+	stack.Go("daily statistics", 0, func(ctx context.Context) error { return r.Daily(ctx, a.receivers.Settings, a.started) })
+	stack.Go("heartbeat", 0, func(ctx context.Context) error {
 		return r.Heartbeats(ctx, a.receivers.Settings, a.started, a.receivers.LastDelivered)
 	})
-	stack.Go("site", stopQuickly, func(ctx context.Context) error { return r.Site(ctx, a.receivers.Settings, a.siteRecord) })
+	stack.Go("site", 0, func(ctx context.Context) error { return r.Site(ctx, a.receivers.Settings, a.siteRecord) })
 }
 
 // newStages wires the stages in the order of an event's way.

@@ -573,7 +573,7 @@ func TestShorterPausesHoldWhatWaitsNoLonger(t *testing.T) {
 }
 
 // TestClockThatIsSetMakesNothingStandStill: a Pi starts in 1970, and a liveness probe must not end the agent once the network has
-// set the clock. A time that has a reading of the clock that cannot be set is compared by that.
+// set the clock. A time that has a reading of the monotonic clock is compared by that.
 func TestClockThatIsSetMakesNothingStandStill(t *testing.T) {
 	h := agenttest.New(t, map[string]notify.Receiver{"ops": &agenttest.Receiver{}})
 	defer h.Close()

@@ -84,7 +84,7 @@ func TestAHeldBatchProvesNoSightOfNow(t *testing.T) {
 	}
 }
 
-// TestAnAbsenceIsMeasuredByWhatNoClockStepMoves: the clock that cannot be set while the agent runs; after a restart the later one of
+// TestAnAbsenceIsMeasuredByWhatNoClockStepMoves: the monotonic clock while the agent runs; after a restart the later one of
 // its own wall clock and the API server's; and an event that was taken before and is still there proves that nothing was missed.
 func TestAnAbsenceIsMeasuredByWhatNoClockStepMoves(t *testing.T) {
 	const week = 7 * 24 * time.Hour

@@ -1,6 +1,7 @@
-// Package lifecycle ends what was started, in the reverse order, each step within its bound.
+// Package lifecycle ends what was started, in the reverse order, within one bound for all of it.
 //
-// It promises that a stage that hangs keeps no other from ending: it is named in the error, and the next one is stopped.
+// It promises that a stage that hangs keeps no other from ending: it is named in the error, and the next one is stopped while there is
+// still the time that was kept for it.
 package lifecycle
 
 import (
@@ -20,9 +21,9 @@ type Stack struct {
 }
 
 type step struct {
-	name   string
-	within time.Duration
-	stop   func(context.Context) error
+	name string
+	kept time.Duration
+	stop func() error
 }
 
 // New returns an empty stack, and a context that ends when ctx does or when a stage fails.
@@ -31,15 +32,16 @@ func New(ctx context.Context) (*Stack, context.Context) {
 	return &Stack{ended: ended}, ctx
 }
 
-// OnStop adds a step to those of Stop. Its context ends after within; then it is left behind.
-func (s *Stack) OnStop(name string, within time.Duration, stop func(context.Context) error) {
+// OnStop adds a step to those of Stop. So much time is kept for it, whatever the steps before it take; it may have all that they leave.
+func (s *Stack) OnStop(name string, kept time.Duration, stop func() error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.steps = append(s.steps, step{name, within, stop})
+	s.steps = append(s.steps, step{name, kept, stop})
 }
 
-// Go runs a stage until it is its turn to be stopped: then its context ends. A stage that returns an error ends the context of New.
-func (s *Stack) Go(name string, within time.Duration, run func(context.Context) error) {
+// Go runs a stage until it is its turn to be stopped, with so much time kept for it: then its context ends. A stage that returns an error
+// ends the context of New.
+func (s *Stack) Go(name string, kept time.Duration, run func(context.Context) error) {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
@@ -49,45 +51,47 @@ func (s *Stack) Go(name string, within time.Duration, run func(context.Context) 
 		}
 		done <- err
 	}()
-	s.OnStop(name, within, func(context.Context) error {
+	s.OnStop(name, kept, func() error {
 		stop()
 		return <-done
 	})
 }
 
-// Stop stops everything in the reverse order of its start, and joins the errors, each with the name of its step.
-func (s *Stack) Stop() error {
+// Stop stops everything in the reverse order of its start, within the given time, and joins the errors, each with the name of its step.
+// A step that has not ended when the time is up that the others leave it is left behind.
+func (s *Stack) Stop(within time.Duration) error {
 	s.ended(nil)
 	s.mu.Lock()
 	steps := s.steps
 	s.steps = nil
 	s.mu.Unlock()
+	deadline := time.Now().Add(within)
+	var others time.Duration
+	for i := range steps {
+		others += steps[i].kept
+	}
 	var failures []error
 	for i := len(steps) - 1; i >= 0; i-- {
-		if err := steps[i].run(); err != nil {
+		others -= steps[i].kept
+		if err := steps[i].run(max(steps[i].kept, time.Until(deadline)-others)); err != nil {
 			failures = append(failures, err)
 		}
 	}
 	return errors.Join(failures...)
 }
 
-func (s *step) run() error {
-	ctx, cancel := context.WithTimeout(context.Background(), s.within)
-	defer cancel()
+func (s *step) run(within time.Duration) error {
+	timer := time.NewTimer(within)
+	defer timer.Stop()
 	done := make(chan error, 1)
-	go func() { done <- s.stop(ctx) }()
-	var err error
+	go func() { done <- s.stop() }()
 	select {
-	case err = <-done:
-	case <-ctx.Done():
-		select {
-		case err = <-done:
-		default:
-			return fmt.Errorf("stop %s: has not ended within %s", s.name, s.within)
+	case err := <-done:
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
 		}
+		return nil
+	case <-timer.C:
+		return fmt.Errorf("stop %s: has not ended within %s", s.name, within.Round(time.Millisecond))
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", s.name, err)
-	}
-	return nil
 }

@@ -23,7 +23,7 @@ func TestWhatWasStartedLastIsStoppedFirst(t *testing.T) {
 				return nil
 			})
 		}
-		if err := s.Stop(); err != nil {
+		if err := s.Stop(5 * time.Second); err != nil {
 			t.Fatal(err)
 		}
 		if want := []string{"watch", "intake", "deliveries", "spool"}; !slices.Equal(ended, want) {
@@ -52,18 +52,40 @@ func TestAStageThatHangsKeepsNoOtherFromEnding(t *testing.T) {
 					})
 				}
 				begin := time.Now()
-				err := s.Stop()
-				if err == nil || !strings.Contains(err.Error(), "stop "+hanging+": has not ended within 1s") {
+				err := s.Stop(5 * time.Second)
+				if err == nil || !strings.Contains(err.Error(), "stop "+hanging+": has not ended within ") {
 					t.Errorf("Stop says %v, and not that %s hangs", err, hanging)
 				}
-				if took := time.Since(begin); took != time.Second || ended != len(names)-1 {
-					t.Errorf("%d other stages ended in %s, want %d in a second", ended, took, len(names)-1)
+				// It had all the time that is not kept for those behind it.
+				want := 5*time.Second - time.Duration(slices.Index(names, hanging))*time.Second
+				if took := time.Since(begin); took != want || ended != len(names)-1 {
+					t.Errorf("%d other stages ended in %s, want %d in %s", ended, took, len(names)-1, want)
 				}
 				close(release)
 				synctest.Wait()
 			})
 		})
 	}
+}
+
+// TestAllStagesThatHangAreLeftBehindInTime: the time that is kept for each is all that there is.
+func TestAllStagesThatHangAreLeftBehindInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := lifecycle.New(t.Context())
+		release := make(chan struct{})
+		for range 4 {
+			s.Go("stage", time.Second, func(context.Context) error { <-release; return nil })
+		}
+		begin := time.Now()
+		if err := s.Stop(5 * time.Second); strings.Count(err.Error(), "has not ended") != 4 {
+			t.Errorf("Stop says %v", err)
+		}
+		if took := time.Since(begin); took != 5*time.Second {
+			t.Errorf("it took %s, want 5 seconds", took)
+		}
+		close(release)
+		synctest.Wait()
+	})
 }
 
 func TestAStageThatFailsEndsAll(t *testing.T) {
@@ -76,7 +98,7 @@ func TestAStageThatFailsEndsAll(t *testing.T) {
 		if cause := context.Cause(ctx); !errors.Is(cause, broken) || !strings.HasPrefix(cause.Error(), "spool: ") {
 			t.Errorf("the context ended with %v", cause)
 		}
-		if err := s.Stop(); !errors.Is(err, broken) {
+		if err := s.Stop(5 * time.Second); !errors.Is(err, broken) {
 			t.Errorf("Stop says %v", err)
 		}
 	})

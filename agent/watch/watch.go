@@ -47,7 +47,7 @@ type Page struct {
 	// At is when the first page of the list was asked for: the list shows what there was then, or later. Date is the API server's
 	// own clock when it answered; the zero time where it did not say.
 	At, Date time.Time
-	// Seen is up to when everything was shown before this list, by the clock that cannot be set; the zero time where this is
+	// Seen is up to when everything was shown before this list, by the monotonic clock; the zero time where this is
 	// the first list since the start.
 	Seen time.Time
 	// Replaced says that the resourceVersions of the datastore went backwards: it was set up anew or restored, and
