@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -171,6 +172,20 @@ func newArchive(t *testing.T) *archive {
 	a.Server = httptest.NewServer(a)
 	t.Cleanup(a.Close)
 	return a
+}
+
+// sent returns the body of a request, which is compressed unless a receiver is told not to.
+func sent(r *http.Request) string {
+	var from io.Reader = r.Body
+	if r.Header.Get("Content-Encoding") == "gzip" {
+		z, err := gzip.NewReader(r.Body)
+		if err != nil {
+			return err.Error()
+		}
+		from = z
+	}
+	body, _ := io.ReadAll(from)
+	return string(body)
 }
 
 func (a *archive) ServeHTTP(w http.ResponseWriter, r *http.Request) {

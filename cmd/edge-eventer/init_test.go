@@ -2,8 +2,6 @@ package main
 
 import (
 	"bytes"
-	"compress/gzip"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -20,12 +18,7 @@ import (
 func TestInitWritesAConfigurationThatWorks(t *testing.T) {
 	taken := make(chan string, 10)
 	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		var from io.Reader = r.Body
-		if r.Header.Get("Content-Encoding") == "gzip" {
-			from, _ = gzip.NewReader(r.Body)
-		}
-		body, _ := io.ReadAll(from)
-		taken <- r.URL.Path + string(body)
+		taken <- r.URL.Path + sent(r)
 	}))
 	defer receiver.Close()
 	address := receiver.URL + "/secret-token"

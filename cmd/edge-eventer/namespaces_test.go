@@ -129,7 +129,6 @@ users: [{name: u, user: {token: none}}], contexts: [{name: c, context: {cluster:
 // TestFiftyNamespacesThatAreAllListedStayBelow32MiB: at the start and at each restart of the API server all of them are listed. The
 // messages are as long as those of probes and of mounts that fail.
 func TestFiftyNamespacesThatAreAllListedStayBelow32MiB(t *testing.T) {
-	t.Parallel()
 	rest := make(map[int]int64)
 	for _, n := range []int{1, 50} {
 		server := newEventServer(t, 500, 1536)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -107,10 +106,10 @@ func TestSilenceHoldsInTheRunningAgent(t *testing.T) {
 	var mu sync.Mutex
 	var told strings.Builder
 	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
+		body := sent(r)
 		mu.Lock()
 		defer mu.Unlock()
-		told.Write(body)
+		told.WriteString(body)
 	}))
 	defer receiver.Close()
 	said := func(text string) bool {

@@ -47,7 +47,6 @@ func putEach(t *testing.T, path string, queues []string) {
 // TestAgentStopsAndReloadsWhateverItsReceiversDo gives the real process receivers that each go wrong in another phase of an
 // exchange. While attempts at all of them are under way a reload passes, the probe is content, and a stop takes less than 5 s.
 func TestAgentStopsAndReloadsWhateverItsReceiversDo(t *testing.T) {
-	t.Parallel()
 	authority, err := notifytest.NewAuthority()
 	if err != nil {
 		t.Fatal(err)
