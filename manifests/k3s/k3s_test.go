@@ -280,7 +280,7 @@ func TestBadManifestBesideOursIsAlerted(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	text := fmt.Sprintf("kubernetes: {kubeconfig: %q}\nspool: {path: %q}\nserver: {listen: \"\"}\nnotify: {groupWait: 0s}\nreceivers:\n  - {name: archive, type: webhook, url: %q}\n",
+	text := fmt.Sprintf("kubernetes: {kubeconfig: %q}\nspool: {path: %q}\nserver: {listen: \"\"}\nnotify: {groupWait: 0s}\nreceivers:\n  - {name: archive, type: webhook, gzip: false, url: %q}\n",
 		s.cluster.AgentKubeconfig, filepath.Join(dir, "spool", "spool.db"), archive.URL)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
