@@ -49,7 +49,7 @@ func evictedByNode(s *matcher.Subject) bool {
 	return e.InvolvedObject.Kind == "Pod" && e.Host() == "" && (e.Reason == "NodeNotReady" || e.Reason == "TaintManagerEviction")
 }
 
-// registryOf returns the registry that an image cannot be pulled from: Failed to pull image "ghcr.io/shop/web:1": …
+// registryOf returns the registry that an image cannot be pulled from. The text begins with: Failed to pull image "ghcr.io/shop/web:1".
 func registryOf(s *matcher.Subject) (string, bool) {
 	e := &s.Incident.Event
 	if e.InvolvedObject.Kind != "Pod" || e.Reason != "Failed" && e.Reason != "BackOff" {
@@ -90,7 +90,7 @@ func quotedAfter(text, words string) (string, bool) {
 	return rest[:end], true
 }
 
-// quotaOf returns the namespace and the quota by which an object was refused: … is forbidden: exceeded quota: NAME, requested: …
+// quotaOf returns the namespace and the quota by which an object was refused. The text holds: is forbidden: exceeded quota: NAME, requested.
 func quotaOf(s *matcher.Subject) (string, bool) {
 	e := &s.Incident.Event
 	if e.Reason != "FailedCreate" {
