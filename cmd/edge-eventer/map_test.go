@@ -57,7 +57,7 @@ func TestMapOfPackagesIsThatOfTheCode(t *testing.T) {
 func sameRow(a, b string) bool {
 	number := regexp.MustCompile(`\| \**([0-9,]+)\** \|`)
 	lines := func(row string) int {
-		n, _ := strconv.Atoi(strings.ReplaceAll(string(number.FindStringSubmatch(row + " | 0 |")[1]), ",", ""))
+		n, _ := strconv.Atoi(strings.ReplaceAll(number.FindStringSubmatch(row + " | 0 |")[1], ",", ""))
 		return n
 	}
 	told, is := lines(a), lines(b)
