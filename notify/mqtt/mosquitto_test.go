@@ -4,6 +4,7 @@ package mqtt_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -255,5 +256,16 @@ func TestMosquittoSaysThatASiteIsLost(t *testing.T) {
 	late := m.read(t, "edge-eventer/shop-1/state")
 	if line := late.take(t, 1)[0]; !strings.HasPrefix(line, "1 ") || !strings.Contains(line, "stopped") {
 		t.Errorf("a reader that came later sees %s", line)
+	}
+}
+
+// noting dials, and notes the sockets.
+func noting(dialled chan<- net.Conn) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err == nil {
+			dialled <- c
+		}
+		return c, err
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent/clustertest/faultproxy"
 	"github.com/edge-eventer/edge-eventer/agent/control"
 	"github.com/edge-eventer/edge-eventer/agent/incident"
+	"github.com/edge-eventer/edge-eventer/agent/status"
 	"github.com/edge-eventer/edge-eventer/scripts/bench/stage"
 	"github.com/edge-eventer/edge-eventer/spool"
 )
@@ -39,7 +40,7 @@ const (
 	maxAge           = 168 * time.Hour
 	unreachableAfter = 30 * time.Second
 	// settle is how long the agent has for what is left once the sky is clear, and still how long it may tell nothing before
-	// it is taken to have nothing left to tell: longer than any pause in the configuration, and than a probe's.
+	// it is taken to have nothing left to tell: longer than any pause in the configuration.
 	settle = 6 * time.Minute
 	still  = 75 * time.Second
 	// eventTTL lets events expire within the run.
@@ -321,9 +322,16 @@ func (s *sky) clear(agent, config string) time.Duration {
 	_ = s.stage.Until("settle", settle, func() bool {
 		events, observations := s.book.open()
 		// The chat is told at its own pace: repeats are held back, and a rate is kept.
-		return time.Since(begin) > still && (events == 0 && observations == 0 || s.book.quiet() > still)
+		return time.Since(begin) > still && (events == 0 && observations == 0 || s.book.quiet() > still && !s.refuses())
 	})
 	return time.Since(begin)
+}
+
+// refuses reports whether the agent believes that a receiver refuses everything: a row of messages that are bad looks like that, and is
+// passed by probes that are further apart than still.
+func (s *sky) refuses() bool {
+	d, err := s.keeper.control.Status(s.stage.Context())
+	return err == nil && slices.ContainsFunc(d.Receivers, func(r status.Receiver) bool { return r.State == "refused" })
 }
 
 // configuration is what differs between runs.
