@@ -119,11 +119,12 @@ func (r *receiver) Send(ctx context.Context, request *notify.Request) error {
 	}
 }
 
-// unheard reports whether the broker said nothing of any message, nor of the connection's end.
+// unheard reports whether the broker said nothing of any message. That it shuts down, or heard nothing for too long, is the end of a
+// connection that was kept and says nothing of what is sent now.
 func unheard(fates []error) bool {
 	for _, err := range fates {
-		_, said := errors.AsType[*refusal](err)
-		if err == nil || said {
+		r, said := errors.AsType[*refusal](err)
+		if err == nil || said && !(r.ended && (r.code == reasonShuttingDown || r.code == reasonKeepAliveTimeout)) {
 			return false
 		}
 	}

@@ -23,7 +23,9 @@ const (
 	reasonNotAuthorized         = 0x87
 	reasonServerBusy            = 0x89
 	reasonBanned                = 0x8A
+	reasonShuttingDown          = 0x8B
 	reasonAuthMethod            = 0x8C
+	reasonKeepAliveTimeout      = 0x8D
 	reasonTakenOver             = 0x8E
 	reasonTopicName             = 0x90
 	reasonTooLarge              = 0x95
