@@ -124,7 +124,8 @@ func (r *receiver) Send(ctx context.Context, request *notify.Request) error {
 func unheard(fates []error) bool {
 	for _, err := range fates {
 		r, said := errors.AsType[*refusal](err)
-		if err == nil || said && !(r.ended && (r.code == reasonShuttingDown || r.code == reasonKeepAliveTimeout)) {
+		goodbye := said && r.ended && (r.code == reasonShuttingDown || r.code == reasonKeepAliveTimeout)
+		if err == nil || said && !goodbye {
 			return false
 		}
 	}
@@ -254,7 +255,7 @@ func (r *receiver) connect(ctx context.Context) (*session, error) {
 	asked := time.Duration(request.KeepAlive) * time.Second
 	from := bufio.NewReaderSize(conn, 512)
 	var granted *packets.Connack
-	err = within(ctx, conn, func() error {
+	err = within(ctx, conn.SetDeadline, func() error {
 		if _, err := conn.Write(encoded(request)); err != nil {
 			return err
 		}

@@ -190,21 +190,27 @@ func (s *session) nextID() uint16 {
 	return s.packetID
 }
 
-// write writes within ctx. A connection on which it failed is of no more use.
+// write writes within ctx. A connection on which it failed is of no more use. What reads from it is not disturbed.
 func (s *session) write(ctx context.Context, b []byte) error {
-	return within(ctx, s.conn, func() error {
+	return within(ctx, s.conn.SetWriteDeadline, func() error {
 		_, err := s.conn.Write(b)
 		return err
 	})
 }
 
-// within ends what do reads and writes on the connection when ctx ends.
-func within(ctx context.Context, conn net.Conn, do func() error) error {
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+// within ends what do reads or writes on a connection when ctx ends, by its deadline. Where ctx ends as do succeeds, the deadline is taken
+// away again: the connection may have to say goodbye.
+func within(ctx context.Context, deadline func(time.Time) error, do func() error) error {
+	set := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = deadline(time.Unix(1, 0))
+		close(set)
+	})
 	err := do()
-	if stop() {
-		_ = conn.SetDeadline(time.Time{})
+	if !stop() {
+		<-set
 	}
+	_ = deadline(time.Time{})
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
