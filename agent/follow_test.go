@@ -11,18 +11,6 @@ import (
 	"github.com/edge-eventer/edge-eventer/agent/notice"
 )
 
-// toldAs returns the messages of an own incident in the order in which they were told.
-func toldAs(r *agenttest.Receiver, reason string) (texts []string) {
-	for _, m := range r.Messages() {
-		for _, in := range m.Incidents {
-			if in.Reason == reason {
-				texts = append(texts, in.Message)
-			}
-		}
-	}
-	return texts
-}
-
 // use spends bytes of a budget.
 func use(t *testing.T, b *budget.Budget, bytes int) {
 	t.Helper()
@@ -38,10 +26,10 @@ func TestReportAndHeartbeatFollowAReload(t *testing.T) {
 		agenttest.Pass(time.Minute)
 		r.reloadWith("timezone: UTC\nheartbeat: 5m\nreport: {at: \"00:20\"}\n", receiver("ops"))
 		agenttest.Pass(25 * time.Minute)
-		if n := len(toldAs(r.receiver("ops"), notice.Heartbeat)); n < 3 {
+		if n := len(r.receiver("ops").Texts(notice.Heartbeat)); n < 3 {
 			t.Errorf("%d heartbeats in 25 minutes after a reload that asks for one each 5", n)
 		}
-		if n := len(toldAs(r.receiver("ops"), notice.Report)); n != 1 {
+		if n := len(r.receiver("ops").Texts(notice.Report)); n != 1 {
 			t.Errorf("the statistics were told %d times at 00:20, want once", n)
 		}
 		if s := r.status(); len(s.Config.NeedsRestart) != 0 {

@@ -102,6 +102,18 @@ func (r *Receiver) Told() (n int) {
 	return n
 }
 
+// Texts returns the messages of the incidents with this reason, in the order in which they were confirmed.
+func (r *Receiver) Texts(reason string) (texts []string) {
+	for _, m := range r.Messages() {
+		for _, in := range m.Incidents {
+			if in.Reason == reason {
+				texts = append(texts, in.Message)
+			}
+		}
+	}
+	return texts
+}
+
 // Workloads counts how often each workload was told.
 func (r *Receiver) Workloads() map[string]int {
 	told := make(map[string]int)

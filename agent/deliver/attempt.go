@@ -19,8 +19,9 @@ func (d *Delivery) attempt(ctx, sendCtx context.Context, b *batch) time.Duration
 			return d.retries.pause.NextBackOff()
 		}
 		if len(b.Entries) == 0 {
+			// What was due is held back or gone since. The next look is not at once, so that two looks that disagree cost no processor.
 			d.digest = nil
-			return 0
+			return time.Second
 		}
 	}
 	d.gate.Left()

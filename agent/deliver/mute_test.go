@@ -189,6 +189,30 @@ func TestEndOfASilenceTellsWhatItHeld(t *testing.T) {
 	})
 }
 
+// TestDigestTellsNothingThatIsSilenced: what is silenced waits beside a backlog that is summed up, and is neither named nor counted in it.
+func TestDigestTellsNothingThatIsSilenced(t *testing.T) {
+	var set silence.Set
+	mutedPipeline(t, &mute.Muter{Silences: &set}, func(t *testing.T, h *agenttest.Pipeline, r *agenttest.Receiver) {
+		silenced(t, h, &set, `workload=~"web.*"`, 2*time.Hour, nil)
+		for i := range 20 {
+			h.Show(agenttest.Warning(fmt.Sprintf("web%d", i), 10+i, 2, time.Now()), agenttest.Warning(fmt.Sprintf("db%d", i), 100+i, 1, time.Now()))
+		}
+		agenttest.Pass(time.Minute)
+		messages := r.Messages()
+		if len(messages) != 1 || messages[0].Digest == nil || messages[0].Digest.Incidents != 20 || messages[0].Digest.Events != 20 {
+			t.Fatalf("%d messages: %+v, want one digest of 20 incidents", len(messages), messages)
+		}
+		for name := range r.Workloads() {
+			if strings.HasPrefix(name, "web") {
+				t.Errorf("%s is silenced and was told", name)
+			}
+		}
+		if n := h.Untold("ops"); n != 40 {
+			t.Errorf("%d observations wait, want the 40 that are silenced", n)
+		}
+	})
+}
+
 // lineAbout returns what was told of a silence.
 func lineAbout(r *agenttest.Receiver, s *silence.Silence) string {
 	for _, m := range r.Messages() {

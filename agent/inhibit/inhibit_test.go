@@ -116,10 +116,6 @@ func TestSourceHoldsUntilItIsOver(t *testing.T) {
 	if source, ok := s.Holding(pod, noon.Add(time.Hour)); !ok || !source.Opened.Equal(noon.Add(time.Hour)) {
 		t.Errorf("a source that came back holds %v since %s", ok, source.Opened)
 	}
-	s.Close(node)
-	if held(s, pod, noon.Add(time.Hour)) || s.Len(noon.Add(time.Hour)) != 0 {
-		t.Error("it holds after a fact said that the source is over")
-	}
 }
 
 func TestFirstOfAGroupHoldsTheOthersBack(t *testing.T) {

@@ -159,18 +159,6 @@ func (s *Sources) bound() {
 	delete(s.open, oldest)
 }
 
-// Close forgets the sources that the incident under the key of subject is, because a fact says that it is over.
-func (s *Sources) Close(subject *matcher.Subject) {
-	key := keyOf(subject)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for where, source := range s.open {
-		if source.Incident == key {
-			delete(s.open, where)
-		}
-	}
-}
-
 // Holding returns the source that holds the incident back now, and false where none does.
 func (s *Sources) Holding(subject *matcher.Subject, now time.Time) (Source, bool) {
 	if subject.Incident.Own {

@@ -107,9 +107,6 @@ func (l *Ledger) beginList(namespace string, generation uint64) {
 	l.lists[namespace] = &listed{generation: generation}
 }
 
-// Unfinished returns of how many lists that have not ended it is remembered what they showed.
-func Unfinished(l *Ledger) int { return len(l.lists) }
-
 // EndedList gives up what is remembered of a list that is durable to its end.
 func (l *Ledger) EndedList(namespace string) { delete(l.lists, namespace) }
 

@@ -104,14 +104,6 @@ func (v *Verdict) sooner(t time.Time) {
 	}
 }
 
-// Muted returns the reason for which the receiver as a whole is muted, and false where it is not.
-func (v *Verdict) Muted() (Reason, bool) {
-	if v == nil {
-		return Reason{}, false
-	}
-	return v.why, v.muted
-}
-
 // Holds reports whether there is anything that may hold an incident back.
 func (v *Verdict) Holds() bool { return v != nil && (v.muted || len(v.active) > 0 || v.sources != nil) }
 

@@ -83,7 +83,7 @@ func TestBudgetNoticeIsToldOnceAndTheCountersSurvive(t *testing.T) {
 		stop := background(t, func(ctx context.Context) error { return reporterOf(h).Budget(ctx, b) })
 		agenttest.Pass(6 * time.Hour)
 		stop()
-		if n := countReason(r, "LinkBudget"); n != 1 {
+		if n := len(r.Texts("LinkBudget")); n != 1 {
 			t.Errorf("the notice was told %d times, want once", n)
 		}
 		again := budget.New(budget.Options{Daily: 1000, Location: time.UTC})

@@ -102,26 +102,15 @@ func TestHeartbeatIsSentOnlyAfterSilence(t *testing.T) {
 			h.Show(agenttest.Warning(fmt.Sprintf("web%d", i), 10+i, 1, time.Now()))
 			agenttest.Pass(time.Hour)
 		}
-		if n := countReason(r, "Heartbeat"); n != 0 {
+		if n := len(r.Texts("Heartbeat")); n != 0 {
 			t.Errorf("%d heartbeats while there was something to tell, want none", n)
 		}
 		agenttest.Pass(73 * time.Hour)
-		if n := countReason(r, "Heartbeat"); n < 2 || n > 3 {
+		if n := len(r.Texts("Heartbeat")); n < 2 || n > 3 {
 			t.Errorf("%d heartbeats in three quiet days, want 2 or 3", n)
 		}
 		stop()
 	})
-}
-
-func countReason(r *agenttest.Receiver, reason string) (n int) {
-	for _, m := range r.Messages() {
-		for _, i := range m.Incidents {
-			if i.Reason == reason {
-				n++
-			}
-		}
-	}
-	return n
 }
 
 // TestReportOfAClockThatRanAheadHoldsNoLaterOne: the last report was noted ten days from now.
@@ -141,7 +130,7 @@ func TestReportOfAClockThatRanAheadHoldsNoLaterOne(t *testing.T) {
 		at8, started := settings(func(c *config.Config) { c.Report.At = "08:00" }), time.Now()
 		defer background(t, func(ctx context.Context) error { return reporterOf(h).Daily(ctx, at8, started) })()
 		agenttest.Pass(24 * time.Hour)
-		if n := countReason(r, notice.Report); n != 1 {
+		if n := len(r.Texts(notice.Report)); n != 1 {
 			t.Errorf("%d reports within a day, want one", n)
 		}
 	})

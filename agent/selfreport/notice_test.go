@@ -15,18 +15,6 @@ import (
 	"github.com/edge-eventer/edge-eventer/notify"
 )
 
-// toldAs returns the messages of an own incident in the order in which they were told.
-func toldAs(r *agenttest.Receiver, reason string) (texts []string) {
-	for _, m := range r.Messages() {
-		for _, in := range m.Incidents {
-			if in.Reason == reason {
-				texts = append(texts, in.Message)
-			}
-		}
-	}
-	return texts
-}
-
 // use spends bytes of a budget.
 func use(t *testing.T, b *budget.Budget, bytes int) {
 	t.Helper()
@@ -58,12 +46,12 @@ func TestNoticeThatTheBudgetIsUsedUpIsNotHeldBackByIt(t *testing.T) {
 		defer h.Close()
 		defer background(t, func(ctx context.Context) error { return reporterOf(h).Budget(ctx, b) })()
 		agenttest.Pass(2 * time.Minute)
-		if texts := toldAs(r, notice.Budget); len(texts) != 1 || !strings.Contains(texts[0], "at most one an hour") {
+		if texts := r.Texts(notice.Budget); len(texts) != 1 || !strings.Contains(texts[0], "at most one an hour") {
 			t.Fatalf("told of four fifths: %q", texts)
 		}
 		use(t, b, 150)
 		agenttest.Pass(2 * time.Minute)
-		texts := toldAs(r, notice.Budget)
+		texts := r.Texts(notice.Budget)
 		if len(texts) != 2 || !strings.HasPrefix(texts[1], "1000 of the 1000 bytes of this day are used") || !strings.Contains(texts[1], "Only critical") {
 			t.Errorf("told two minutes after the budget was used up: %q", texts)
 		}
@@ -81,7 +69,7 @@ func TestNoticeOfTheBudgetSaysWhatIsTrueWhenItLeaves(t *testing.T) {
 		defer h.Close()
 		defer background(t, func(ctx context.Context) error { return reporterOf(h).Budget(ctx, b) })()
 		agenttest.Pass(26 * time.Hour)
-		texts := toldAs(r, notice.Budget)
+		texts := r.Texts(notice.Budget)
 		if len(texts) != 1 || !strings.HasPrefix(texts[0], "The budget is no longer scarce: 0 of the 1000 bytes of this day are used.") {
 			t.Errorf("told on the next day: %q", texts)
 		}
@@ -102,7 +90,7 @@ func TestHeartbeatAndStatisticsLeaveThoughTheBudgetIsUsedUp(t *testing.T) {
 			h.Show(agenttest.Warning(fmt.Sprintf("web%d", i), 10+i, 1, time.Now()))
 		}
 		agenttest.Pass(12 * time.Hour)
-		beats := toldAs(r, notice.Heartbeat)
+		beats := r.Texts(notice.Heartbeat)
 		if len(beats) < 10 || len(beats) > 12 {
 			t.Fatalf("%d heartbeats in twelve hours, want one an hour: %q", len(beats), beats)
 		}
@@ -111,7 +99,7 @@ func TestHeartbeatAndStatisticsLeaveThoughTheBudgetIsUsedUp(t *testing.T) {
 				t.Errorf("%q while 30 events wait", text)
 			}
 		}
-		if n := len(toldAs(r, notice.Report)); n != 1 {
+		if n := len(r.Texts(notice.Report)); n != 1 {
 			t.Errorf("the statistics were told %d times, want once", n)
 		}
 		if n := h.Untold("ops"); n != 30 {
@@ -165,7 +153,7 @@ func TestHeartbeatThatGoesAlongWithNewsDoesNotDenyIt(t *testing.T) {
 			agenttest.Pass(90 * time.Minute)
 			h.Show(agenttest.Warning("web", 10, 1, time.Now()))
 			agenttest.Pass(2 * time.Hour)
-			if texts := toldAs(r, notice.Heartbeat); len(texts) == 0 || texts[0] != want {
+			if texts := r.Texts(notice.Heartbeat); len(texts) == 0 || texts[0] != want {
 				t.Errorf("a heartbeat beside an incident says %q, want %q", texts, want)
 			}
 		})
